@@ -1,0 +1,257 @@
+//! A Linux guest in QEMU.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::agent::{Agent, Answer};
+use crate::image::Image;
+use crate::netns::Namespace;
+use crate::outcome::{Result, fail};
+use crate::process::{self, Supervised};
+
+/// Emulation on a busy two-core machine is slow; this is for hangs only.
+const BOOT: Duration = Duration::from_secs(180);
+const COMMAND: Duration = Duration::from_secs(60);
+
+/// One NIC of a guest.
+#[derive(Clone)]
+pub(crate) struct Nic {
+    /// The `-netdev` argument (without its id) and what must precede it, see `Backend::nic`.
+    pub(crate) netdev: String,
+    pub(crate) chardev: Option<String>,
+    pub(crate) pairs: u16,
+    /// Further properties of virtio-net-pci, such as `packed=on`.
+    pub(crate) properties: String,
+}
+
+/// What to boot.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    pub(crate) nics: Vec<Nic>,
+    pub(crate) cpus: u16,
+    pub(crate) memory_mib: u32,
+}
+
+/// A running guest; QEMU dies with the value.
+pub(crate) struct Guest {
+    qemu: Supervised,
+    agent: Agent,
+    console: PathBuf,
+}
+
+impl Guest {
+    /// Starts QEMU in the namespace. The guest is not up yet: see [`Guest::wait_ready`].
+    pub(crate) fn start(
+        namespace: &Namespace,
+        image: &Image,
+        machine: &Machine,
+        logs: &Path,
+        name: &str,
+    ) -> Result<Self> {
+        let mut qemu = Self::spawn(namespace, image, machine, logs, name)?;
+        let agent = Agent::connect(&logs.join(format!("{name}.agent")), || qemu.must_run())?;
+        Ok(Self {
+            qemu,
+            agent,
+            console: logs.join(format!("{name}.console")),
+        })
+    }
+
+    /// Starts QEMU alone, without waiting for anything.
+    pub(crate) fn spawn(
+        namespace: &Namespace,
+        image: &Image,
+        machine: &Machine,
+        logs: &Path,
+        name: &str,
+    ) -> Result<Supervised> {
+        let console = logs.join(format!("{name}.console"));
+        let agent = logs.join(format!("{name}.agent"));
+        let mut command = namespace.command("qemu-system-x86_64");
+        command.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-machine",
+            "pc,memory-backend=ram",
+        ]);
+        command.args(["-accel", &accelerator(), "-cpu", "max"]);
+        command.args([
+            "-smp",
+            &machine.cpus.to_string(),
+            "-m",
+            &machine.memory_mib.to_string(),
+        ]);
+        // vhost-user needs guest memory that another process can map.
+        command.arg("-object").arg(format!(
+            "memory-backend-memfd,id=ram,size={}M,share=on",
+            machine.memory_mib
+        ));
+        command
+            .arg("-kernel")
+            .arg(&image.kernel)
+            .arg("-initrd")
+            .arg(&image.initrd);
+        command.args(["-append", "console=ttyS0 loglevel=4 panic=-1 nokaslr mitigations=off random.trust_cpu=on net.ifnames=0"]);
+        command
+            .arg("-chardev")
+            .arg(format!("file,id=console,path={}", console.display()));
+        command.args(["-serial", "chardev:console"]);
+        command.arg("-chardev").arg(format!(
+            "socket,id=agent,path={},server=on,wait=off",
+            agent.display()
+        ));
+        command.args(["-serial", "chardev:agent"]);
+        for (index, nic) in machine.nics.iter().enumerate() {
+            if let Some(chardev) = &nic.chardev {
+                command
+                    .arg("-chardev")
+                    .arg(format!("{chardev},id=chr{index}"));
+            }
+            let backend = if nic.chardev.is_some() {
+                format!(",chardev=chr{index}")
+            } else {
+                String::new()
+            };
+            command
+                .arg("-netdev")
+                .arg(format!("{},id=net{index}{backend}", nic.netdev));
+            let queues = if nic.pairs > 1 {
+                format!(",mq=on,vectors={}", 2 * nic.pairs + 2)
+            } else {
+                String::new()
+            };
+            let properties = if nic.properties.is_empty() {
+                String::new()
+            } else {
+                format!(",{}", nic.properties)
+            };
+            command
+                .arg("-device")
+                .arg(format!("virtio-net-pci,netdev=net{index},mac=52:54:00:4d:51:{index:02x},romfile={queues}{properties}"));
+        }
+        command.stdin(Stdio::null());
+        Supervised::start(&mut command, "QEMU", &logs.join(format!("{name}.qemu")))
+    }
+
+    /// Waits until the guest obeys commands; again after each reboot.
+    pub(crate) fn wait_ready(&mut self) -> Result<()> {
+        let qemu = &mut self.qemu;
+        self.agent
+            .wait_ready(BOOT, || qemu.must_run())
+            .map_err(|error| {
+                let console = std::fs::read(&self.console).unwrap_or_default();
+                let console = String::from_utf8_lossy(&console);
+                format!(
+                    "{error}\nlast lines of the guest's console:\n{}",
+                    process::tail(&console, 15)
+                )
+                .into()
+            })
+    }
+
+    /// Runs a shell command that must succeed; returns what it printed.
+    pub(crate) fn run(&mut self, command: &str) -> Result<String> {
+        self.run_within(command, COMMAND)
+    }
+
+    /// [`Guest::run`] for longer commands.
+    pub(crate) fn run_within(&mut self, command: &str, limit: Duration) -> Result<String> {
+        let answer = self.attempt(command, limit)?;
+        if answer.status == 0 {
+            return Ok(answer.output);
+        }
+        fail(format!(
+            "in the guest, `{command}` failed with status {}: {}",
+            answer.status,
+            answer.output.trim()
+        ))
+    }
+
+    /// Runs a shell command whatever its end.
+    pub(crate) fn attempt(&mut self, command: &str, limit: Duration) -> Result<Answer> {
+        let qemu = &mut self.qemu;
+        self.agent.run(command, limit, || qemu.must_run())
+    }
+
+    /// Brings `eth<index>` up with the guest's addresses on that wire.
+    pub(crate) fn configure(&mut self, index: usize) -> Result<()> {
+        let wire = 77 + index;
+        self.run(&format!(
+            "ip link set eth{index} up && ip addr add 10.{wire}.0.2/24 dev eth{index} && ip -6 addr add fd{wire}::2/64 dev eth{index}"
+        ))
+        .map(|_| ())
+    }
+
+    /// A number from `ethtool -S`.
+    pub(crate) fn statistics(&mut self, device: &str) -> Result<Statistics> {
+        Ok(Statistics(self.run(&format!("ethtool -S {device}"))?))
+    }
+
+    /// The numbers of `ethtool -l`: maximum and current combined channels.
+    pub(crate) fn channels(&mut self, device: &str) -> Result<(u16, u16)> {
+        let text = self.run(&format!("ethtool -l {device}"))?;
+        let mut combined = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("Combined:"))
+            .filter_map(|rest| rest.trim().parse().ok());
+        match (combined.next(), combined.next()) {
+            (Some(maximum), Some(current)) => Ok((maximum, current)),
+            _ => fail(format!(
+                "`ethtool -l {device}` in the guest printed no combined channels:\n{text}"
+            )),
+        }
+    }
+
+    /// Reboots without stopping QEMU, and waits until the guest is back.
+    pub(crate) fn reboot(&mut self) -> Result<()> {
+        // The command cannot answer: it goes down with the guest.
+        self.agent.post("reboot -f")?;
+        self.wait_ready()
+    }
+
+    /// Ends QEMU without asking anybody.
+    pub(crate) fn kill(&mut self) {
+        self.qemu.kill();
+    }
+
+    /// An error when QEMU has ended.
+    pub(crate) fn must_run(&mut self) -> Result<()> {
+        self.qemu.must_run()
+    }
+}
+
+/// Emulation works everywhere and the same everywhere; `MQTAP_ACCEL=kvm` is for machines where that works too.
+fn accelerator() -> String {
+    std::env::var("MQTAP_ACCEL").unwrap_or_else(|_| "tcg,thread=multi".to_owned())
+}
+
+/// Output of `ethtool -S`.
+pub(crate) struct Statistics(String);
+
+impl Statistics {
+    /// The value of one counter.
+    pub(crate) fn get(&self, name: &str) -> Result<u64> {
+        self.0
+            .lines()
+            .filter_map(|line| line.trim().split_once(": "))
+            .find(|(key, _)| *key == name)
+            .and_then(|(_, value)| value.trim().parse().ok())
+            .map_or_else(
+                || fail(format!("the guest's driver has no counter {name}")),
+                Ok,
+            )
+    }
+
+    /// Packets received by the guest on a queue.
+    pub(crate) fn received(&self, queue: u16) -> Result<u64> {
+        self.get(&format!("rx_queue_{queue}_packets"))
+    }
+
+    /// Packets transmitted by the guest on a queue.
+    pub(crate) fn transmitted(&self, queue: u16) -> Result<u64> {
+        self.get(&format!("tx_queue_{queue}_packets"))
+    }
+}
