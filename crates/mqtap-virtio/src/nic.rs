@@ -1,0 +1,629 @@
+//! The device side of a multiqueue virtio-net NIC: N queue pairs on the N queues of a tap.
+//!
+//! A [`Nic`] is driven by whoever speaks for the guest: the vhost-user session, or a VMM that links this library. Its
+//! methods are the vocabulary of vhost: features, memory, rings started, stopped, enabled. Each returns when it took
+//! effect.
+//!
+//! A tap queue is attached exactly while its receive ring is started and enabled, so the kernel never gives a frame to
+//! a pair that nobody serves. Without a guest no queue is attached, and by default the interface has no carrier.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mqtap::{MacAddress, TapDevice};
+use rustix::io::Errno;
+use serde::Serialize;
+
+use crate::counters::{PairCounters, PairSnapshot};
+use crate::features::{Acknowledged, Offer};
+use crate::memory::GuestMemory;
+use crate::queue_pair::{
+    ETHERNET_HEADER, MAX_FRAME, Notifier, Receive, ReceiveOptions, Transmit, TransmitOptions, VLAN_TAG,
+};
+use crate::ring::{self, Direction, Ring, RingAddresses, RingBase, RingConfig};
+use crate::worker::{self, RingFds, Worker, WorkerHandle};
+
+/// The largest ring of virtio (virtio 1.3, 2.7 "Split Virtqueues": 2^15).
+pub const MAX_RING_SIZE: u16 = 32_768;
+
+/// When the tap has carrier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Carrier {
+    /// While the guest has a queue enabled.
+    #[default]
+    FollowsGuest,
+    /// Always; the host sees no difference between a guest and none.
+    AlwaysOn,
+    /// Never.
+    AlwaysOff,
+}
+
+/// How a [`Nic`] is made.
+#[derive(Clone, Debug)]
+pub struct NicOptions {
+    /// Told to the driver by frontends that ask for the configuration space; others choose for themselves.
+    pub mac: Option<MacAddress>,
+    /// The largest ring that a driver may use, in descriptors.
+    pub max_ring_size: u16,
+    /// Threads that serve the queue pairs: 0 for one for each pair.
+    pub workers: u16,
+    /// Where the workers run: worker i on the CPU `cpus[i % len]`. Anywhere if empty.
+    pub cpus: Vec<usize>,
+    /// When the tap has carrier.
+    pub carrier: Carrier,
+}
+
+impl Default for NicOptions {
+    fn default() -> Self {
+        Self { mac: None, max_ring_size: 1024, workers: 0, cpus: Vec::new(), carrier: Carrier::default() }
+    }
+}
+
+/// What starts a ring.
+#[derive(Debug)]
+pub struct RingSetup {
+    /// Descriptors of the ring.
+    pub size: u16,
+    /// Where its parts are in guest memory.
+    pub addresses: RingAddresses,
+    /// Where to go on.
+    pub base: RingBase,
+    /// Signalled by the driver; `None`: the ring is looked at every 100 µs.
+    pub kick: Option<OwnedFd>,
+    /// Signalled when buffers were used; `None`: the driver polls.
+    pub call: Option<OwnedFd>,
+    /// Signalled when the driver broke the ring.
+    pub error: Option<OwnedFd>,
+}
+
+/// Why a request to a [`Nic`] failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The number of workers or pairs makes no sense, or a thread could not be started.
+    #[error(transparent)]
+    Worker(#[from] worker::Error),
+    /// A ring that this NIC does not have.
+    #[error(
+        "ring {ring} does not exist: this NIC has {pairs} queue pairs ({rings} virtqueues); give the VMM queues={pairs}, or mqtap more queues"
+    )]
+    NoSuchRing {
+        /// The ring that was asked for.
+        ring: u16,
+        /// Queue pairs of the NIC.
+        pairs: u16,
+        /// Twice as many.
+        rings: u16,
+    },
+    /// Features that were not offered.
+    #[error("the driver acknowledged features that were not offered: {0:#x}")]
+    NotOffered(u64),
+    /// Features may not change under running rings.
+    #[error("features cannot change while rings are started")]
+    RingsStarted,
+    /// Start of a started ring.
+    #[error("ring {0} is started already")]
+    Started(u16),
+    /// Stop of a stopped ring.
+    #[error("ring {0} is not started")]
+    NotStarted(u16),
+    /// A ring needs guest memory.
+    #[error("ring {0} cannot start: there is no guest memory yet")]
+    NoMemory(u16),
+    /// A file descriptor of the frontend that is no eventfd: writing to it might block for ever.
+    #[error("the {what} file descriptor of ring {ring} is not an eventfd but {kind}")]
+    NotAnEventfd {
+        /// `kick`, `call` or `error`.
+        what: &'static str,
+        /// Its ring.
+        ring: u16,
+        /// What it is.
+        kind: String,
+    },
+    /// The ring's layout makes no sense.
+    #[error("ring {ring} cannot start: {source}")]
+    Ring {
+        /// The ring.
+        ring: u16,
+        /// Why.
+        source: ring::Error,
+    },
+    /// The tap refused a setting.
+    #[error(transparent)]
+    Device(#[from] mqtap::device::Error),
+    /// A queue could not be attached or detached.
+    #[error(transparent)]
+    Queue(#[from] mqtap::queue::Error),
+    /// The link could not be read or changed.
+    #[error(transparent)]
+    Link(#[from] mqtap::link::Error),
+    /// A frame of our own could not be sent.
+    #[error("cannot announce {mac} on {interface}: {source}")]
+    Announce {
+        /// The address that was to be announced.
+        mac: MacAddress,
+        /// The interface.
+        interface: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The tap is gone.
+    #[error("{interface} is gone: the tap was deleted while it was served")]
+    TapGone {
+        /// The interface.
+        interface: String,
+    },
+}
+
+/// Counters of a NIC, readable from any thread while the NIC works.
+#[derive(Clone, Debug)]
+pub struct NicCounters {
+    device: Arc<TapDevice>,
+    pairs: Arc<[Arc<PairCounters>]>,
+}
+
+/// Values of [`NicCounters`].
+#[derive(Clone, Debug, Serialize)]
+pub struct NicSnapshot {
+    /// The tap.
+    pub interface: String,
+    /// One for each queue pair.
+    pub pairs: Vec<PairSnapshot>,
+}
+
+impl NicCounters {
+    /// The values now.
+    pub fn snapshot(&self) -> NicSnapshot {
+        let pairs = self.pairs.iter().zip(self.device.queues());
+        NicSnapshot {
+            interface: self.device.name().to_string(),
+            // A queue of which the kernel cannot tell (the tap was deleted) is not attached.
+            pairs: pairs.map(|(pair, queue)| pair.snapshot(queue.is_attached().unwrap_or(false))).collect(),
+        }
+    }
+}
+
+/// What is called, once, from a worker's thread, when the tap of a NIC is gone. It gets the reason.
+pub type OnFailure = Box<dyn Fn(&Error) + Send + Sync>;
+
+/// A NIC: see the [module](self).
+#[derive(Debug)]
+pub struct Nic {
+    device: Arc<TapDevice>,
+    options: NicOptions,
+    counters: NicCounters,
+    workers: Vec<WorkerHandle>,
+    failed: Arc<AtomicBool>,
+    acknowledged: Acknowledged,
+    memory: Option<GuestMemory>,
+    rings: Vec<RingState>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct RingState {
+    started: bool,
+    enabled: bool,
+}
+
+impl RingState {
+    fn serves(self) -> bool {
+        self.started && self.enabled
+    }
+}
+
+/// Ring 2i receives, ring 2i + 1 transmits (virtio 1.3, 5.1.2).
+fn is_receive(ring: u16) -> bool {
+    ring.is_multiple_of(2)
+}
+
+impl Nic {
+    /// Puts a NIC on `device`. Detaches all its queues, takes its carrier (unless told otherwise) and starts the
+    /// workers.
+    pub fn new(device: Arc<TapDevice>, options: NicOptions, on_failure: OnFailure) -> Result<Self, Error> {
+        let pairs = device.queue_count();
+        let counters: Arc<[Arc<PairCounters>]> = (0..pairs).map(|_| Arc::default()).collect();
+        let failed = Arc::new(AtomicBool::new(false));
+        let on_tap_gone = {
+            let failed = Arc::clone(&failed);
+            let interface = device.name().to_string();
+            Arc::new(move |pair: u16, errno: Errno| {
+                if !failed.swap(true, Ordering::AcqRel) {
+                    tracing::debug!("queue pair {pair} found the tap gone: {errno}");
+                    on_failure(&Error::TapGone { interface: interface.clone() });
+                }
+            })
+        };
+        let count = if options.workers == 0 { pairs } else { options.workers.min(pairs) };
+        let workers = (0..count)
+            .map(|i| {
+                let cpu = options.cpus.get(usize::from(i) % options.cpus.len().max(1));
+                let name = format!("{}.{i}", device.name());
+                WorkerHandle::start(name, cpu.map(std::slice::from_ref).unwrap_or_default(), on_tap_gone.clone())
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let nic = Self {
+            counters: NicCounters { device: Arc::clone(&device), pairs: counters },
+            device,
+            options,
+            workers,
+            failed,
+            acknowledged: Acknowledged::default(),
+            memory: None,
+            rings: vec![RingState::default(); usize::from(pairs) * 2],
+        };
+        nic.device.attach_first(0)?;
+        nic.device.set_carrier(false).or_else(ignore_refused_carrier)?;
+        for (pair, (queue, counters)) in (0..pairs).zip(nic.device.queues().iter().zip(nic.counters.pairs.iter())) {
+            let (queue, counters) = (Arc::clone(queue), Arc::clone(counters));
+            nic.worker(pair).call(move |worker| worker.add_pair(pair, queue, counters))??;
+        }
+        if nic.options.carrier == Carrier::AlwaysOn {
+            nic.raise_carrier_without_guest()?;
+        }
+        Ok(nic)
+    }
+
+    /// The kernel gives carrier only to a tap with an attached queue, but lets it keep the carrier without one.
+    fn raise_carrier_without_guest(&self) -> Result<(), Error> {
+        self.device.attach_first(1)?;
+        self.device.set_carrier(true)?;
+        self.device.attach_first(0)?;
+        Ok(())
+    }
+
+    /// The tap.
+    pub fn device(&self) -> &Arc<TapDevice> {
+        &self.device
+    }
+
+    /// Virtqueues: two for each queue pair. A control queue is the frontend's.
+    pub fn ring_count(&self) -> u16 {
+        self.device.queue_count() * 2
+    }
+
+    /// The largest ring that a driver may use, in descriptors.
+    pub fn max_ring_size(&self) -> u16 {
+        self.options.max_ring_size
+    }
+
+    /// The counters, to be read from wherever they are wanted.
+    pub fn counters(&self) -> NicCounters {
+        self.counters.clone()
+    }
+
+    /// The virtio features that this NIC offers.
+    pub fn features(&self) -> u64 {
+        Offer {
+            offloads: self.device.supported_offloads(),
+            vnet_header: self.device.has_vnet_header(),
+            queue_pairs: self.device.queue_count(),
+            mac: self.options.mac.is_some(),
+        }
+        .features()
+    }
+
+    /// The `virtio_net_config` of this NIC (virtio 1.3, 5.1.4), all fields up to `supported_hash_types`.
+    pub fn config(&self) -> Vec<u8> {
+        const LINK_UP: u16 = 1;
+        let mtu = self.device.link().map_or(1500, |link| u16::try_from(link.mtu()).unwrap_or(u16::MAX));
+        let mut config = Vec::with_capacity(24);
+        config.extend_from_slice(&self.options.mac.map_or([0; 6], MacAddress::octets));
+        config.extend_from_slice(&LINK_UP.to_le_bytes());
+        config.extend_from_slice(&self.device.queue_count().to_le_bytes());
+        config.extend_from_slice(&mtu.to_le_bytes());
+        // Speed and duplex are unknown; no receive-side scaling, no hash reports.
+        config.extend_from_slice(&u32::MAX.to_le_bytes());
+        config.push(u8::MAX);
+        config.extend_from_slice(&[0; 7]);
+        config
+    }
+
+    /// The driver's choice of the features. It decides the offloads and the header size of the tap.
+    pub fn set_features(&mut self, acknowledged: u64) -> Result<(), Error> {
+        let unknown = acknowledged & !self.features();
+        if unknown != 0 {
+            return Err(Error::NotOffered(unknown));
+        }
+        let acknowledged = Acknowledged(acknowledged);
+        if acknowledged == self.acknowledged {
+            return Ok(());
+        }
+        if self.rings.iter().any(|ring| ring.started) {
+            return Err(Error::RingsStarted);
+        }
+        self.check_alive()?;
+        if self.device.has_vnet_header() {
+            self.device.set_vnet_header_size(acknowledged.header_size())?;
+            let accepted = self.device.set_offloads(acknowledged.offloads())?;
+            if accepted != acknowledged.offloads() {
+                tracing::warn!(
+                    "{}: the driver takes the offloads {}, the kernel gives {accepted}",
+                    self.device.name(),
+                    acknowledged.offloads()
+                );
+            }
+        }
+        self.acknowledged = acknowledged;
+        Ok(())
+    }
+
+    /// The guest's memory, or another view of it (more of it, or with a dirty log). Started rings go on in it.
+    pub fn set_memory(&mut self, memory: Option<&GuestMemory>) -> Result<(), Error> {
+        match memory {
+            Some(memory) => {
+                for worker in &self.workers {
+                    let memory = memory.clone();
+                    worker.call(move |worker| worker.update_memory(&memory))?;
+                }
+            }
+            None if self.rings.iter().any(|ring| ring.started) => return Err(Error::RingsStarted),
+            None => {}
+        }
+        self.memory = memory.cloned();
+        Ok(())
+    }
+
+    /// Starts a ring. It carries frames once it is enabled, too.
+    pub fn start_ring(&mut self, ring: u16, setup: RingSetup) -> Result<(), Error> {
+        let state = self.state(ring)?;
+        if state.started {
+            return Err(Error::Started(ring));
+        }
+        self.check_alive()?;
+        let memory = self.memory.clone().ok_or(Error::NoMemory(ring))?;
+        check_eventfd("kick", ring, setup.kick.as_ref())?;
+        check_eventfd("call", ring, setup.call.as_ref())?;
+        check_eventfd("error", ring, setup.error.as_ref())?;
+        let pair = ring / 2;
+        let direction = if is_receive(ring) { Direction::Receive } else { Direction::Transmit };
+        let config = RingConfig {
+            size: setup.size,
+            addresses: setup.addresses,
+            features: self.acknowledged.ring_features(),
+            direction,
+            base: setup.base,
+        };
+        let started = Ring::new(&config, &memory).map_err(|source| Error::Ring { ring, source })?;
+        let tap = Arc::clone(&self.device.queues()[usize::from(pair)]);
+        let counters = Arc::clone(&self.counters.pairs[usize::from(pair)]);
+        let notifier = Notifier { call: setup.call };
+        let header = self.acknowledged.header_size().len();
+        let tap_header = if self.device.has_vnet_header() { header } else { 0 };
+        let fds = RingFds { kick: setup.kick, error: setup.error };
+        let enabled = state.enabled;
+        if is_receive(ring) {
+            let largest_frame = self.largest_frame()?;
+            let mergeable = self.acknowledged.mergeable();
+            let receive = Receive::new(
+                started,
+                ReceiveOptions {
+                    tap,
+                    counters,
+                    notifier,
+                    memory,
+                    header,
+                    tap_header,
+                    mergeable,
+                    largest_frame,
+                    enabled,
+                },
+            );
+            self.worker(pair).call(move |worker| worker.start_receive(pair, receive, fds))??;
+        } else {
+            let transmit =
+                Transmit::new(started, TransmitOptions { tap, counters, notifier, header, tap_header, enabled });
+            self.worker(pair).call(move |worker| worker.start_transmit(pair, transmit, fds))??;
+        }
+        self.rings[usize::from(ring)].started = true;
+        if is_receive(ring) && enabled {
+            self.attach(pair)?;
+        }
+        Ok(())
+    }
+
+    /// The longest frame to expect: what the MTU allows, or 64 KiB of payload where super-frames can come.
+    fn largest_frame(&self) -> Result<usize, Error> {
+        if self.acknowledged.receives_super_frames() {
+            return Ok(MAX_FRAME);
+        }
+        // The MTU of a tap is at most 65535 (drivers/net/tun.c: MAX_MTU), and any `usize` holds that.
+        let mtu = self.device.link()?.mtu() as usize;
+        Ok((mtu + ETHERNET_HEADER + VLAN_TAG).min(MAX_FRAME))
+    }
+
+    /// Stops a ring and tells where it stands.
+    pub fn stop_ring(&mut self, ring: u16) -> Result<RingBase, Error> {
+        let state = self.state(ring)?;
+        if !state.started {
+            return Err(Error::NotStarted(ring));
+        }
+        let pair = ring / 2;
+        self.rings[usize::from(ring)].started = false;
+        let base = if is_receive(ring) {
+            if state.enabled {
+                self.worker(pair).call(move |worker| worker.with_receive(pair, Receive::disable))?;
+                self.detach(pair);
+            }
+            self.worker(pair).call(move |worker| worker.stop_receive(pair))?
+        } else {
+            self.worker(pair).call(move |worker| worker.stop_transmit(pair))?
+        };
+        base.ok_or(Error::NotStarted(ring))
+    }
+
+    /// Enables or disables a ring, started or not.
+    pub fn set_ring_enabled(&mut self, ring: u16, enabled: bool) -> Result<(), Error> {
+        let state = self.state(ring)?;
+        if state.enabled == enabled {
+            return Ok(());
+        }
+        let pair = ring / 2;
+        self.rings[usize::from(ring)].enabled = enabled;
+        if !state.started {
+            return Ok(());
+        }
+        self.check_alive()?;
+        if !is_receive(ring) {
+            return Ok(self
+                .worker(pair)
+                .call(move |worker| worker.with_transmit(pair, |ring| ring.set_enabled(enabled)))?);
+        }
+        if enabled {
+            self.worker(pair).call(move |worker| worker.with_receive(pair, Receive::enable))?;
+            self.attach(pair)
+        } else {
+            self.worker(pair).call(move |worker| worker.with_receive(pair, Receive::disable))?;
+            self.detach(pair);
+            Ok(())
+        }
+    }
+
+    /// Replaces the kick eventfd of a started ring.
+    pub fn set_ring_kick(&mut self, ring: u16, kick: Option<OwnedFd>) -> Result<(), Error> {
+        self.check_started(ring)?;
+        check_eventfd("kick", ring, kick.as_ref())?;
+        let pair = ring / 2;
+        Ok(self.worker(pair).call(move |worker| worker.set_kick(pair, is_receive(ring), kick))??)
+    }
+
+    /// Replaces the call eventfd of a started ring.
+    pub fn set_ring_call(&mut self, ring: u16, call: Option<OwnedFd>) -> Result<(), Error> {
+        self.check_started(ring)?;
+        check_eventfd("call", ring, call.as_ref())?;
+        let pair = ring / 2;
+        let notifier = Notifier { call };
+        Ok(self.worker(pair).call(move |worker| {
+            if is_receive(ring) {
+                worker.with_receive(pair, |ring| ring.set_notifier(notifier));
+            } else {
+                worker.with_transmit(pair, |ring| ring.set_notifier(notifier));
+            }
+        })?)
+    }
+
+    /// Replaces the error eventfd of a started ring.
+    pub fn set_ring_error(&mut self, ring: u16, error: Option<OwnedFd>) -> Result<(), Error> {
+        self.check_started(ring)?;
+        check_eventfd("error", ring, error.as_ref())?;
+        let pair = ring / 2;
+        Ok(self.worker(pair).call(move |worker| worker.set_error(pair, is_receive(ring), error))?)
+    }
+
+    /// Stops and disables all rings, last to first, and forgets features and memory. Tries everything even where
+    /// something fails, and then returns the first error.
+    pub fn reset(&mut self) -> Result<(), Error> {
+        let mut result = Ok(());
+        for ring in (0..self.ring_count()).rev() {
+            if self.rings[usize::from(ring)].started {
+                result = result.and(self.stop_ring(ring).map(drop));
+            }
+            self.rings[usize::from(ring)].enabled = false;
+        }
+        self.memory = None;
+        result.and(self.set_features(0))
+    }
+
+    /// The MTU that the guest will use. The tap's own is raised or lowered to it where we may; where we may not, a tap
+    /// that takes frames of this size already will do.
+    pub fn set_mtu(&mut self, mtu: u16) -> Result<(), Error> {
+        let now = self.device.link()?.mtu();
+        if now == u32::from(mtu) {
+            return Ok(());
+        }
+        match self.device.set_mtu(u32::from(mtu)) {
+            Err(_) if now > u32::from(mtu) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    /// Tells the network where `mac` is now, by a reverse ARP request (RFC 903) sent out of the tap.
+    pub fn announce(&self, mac: MacAddress) -> Result<(), Error> {
+        let header = if self.device.has_vnet_header() { self.acknowledged.header_size().len() } else { 0 };
+        let mut frame = vec![0; header];
+        frame.extend_from_slice(&reverse_arp(mac));
+        let queue = &self.device.queues()[0];
+        queue.write(&frame).map(drop).map_err(|source| Error::Announce {
+            mac,
+            interface: self.device.name().to_string(),
+            source,
+        })
+    }
+
+    fn attach(&self, pair: u16) -> Result<(), Error> {
+        self.device.queues()[usize::from(pair)].attach()?;
+        if self.options.carrier == Carrier::FollowsGuest && self.serving() == 1 {
+            self.device.set_carrier(true)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a queue out of the device. Fails only where there is no device any more, which the worker reports.
+    fn detach(&self, pair: u16) {
+        if self.options.carrier == Carrier::FollowsGuest && self.serving() == 0 {
+            if let Err(error) = self.device.set_carrier(false) {
+                tracing::debug!("{error}");
+            }
+        }
+        if let Err(error) = self.device.queues()[usize::from(pair)].detach() {
+            tracing::debug!("{error}");
+        }
+    }
+
+    /// Receive rings that are started and enabled.
+    fn serving(&self) -> usize {
+        self.rings.iter().step_by(2).filter(|ring| ring.serves()).count()
+    }
+
+    fn worker(&self, pair: u16) -> &WorkerHandle {
+        &self.workers[usize::from(pair) % self.workers.len()]
+    }
+
+    fn state(&self, ring: u16) -> Result<RingState, Error> {
+        let pairs = self.device.queue_count();
+        self.rings.get(usize::from(ring)).copied().ok_or(Error::NoSuchRing { ring, pairs, rings: pairs * 2 })
+    }
+
+    fn check_started(&self, ring: u16) -> Result<(), Error> {
+        if self.state(ring)?.started { Ok(()) } else { Err(Error::NotStarted(ring)) }
+    }
+
+    fn check_alive(&self) -> Result<(), Error> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(Error::TapGone { interface: self.device.name().to_string() });
+        }
+        Ok(())
+    }
+}
+
+/// A broadcast reverse ARP request for `mac`, padded to the shortest Ethernet frame.
+fn reverse_arp(mac: MacAddress) -> [u8; 60] {
+    const ETHERTYPE_RARP: [u8; 2] = [0x80, 0x35];
+    // Hardware type Ethernet, protocol type IPv4, their address lengths, operation 3: request reverse.
+    const REQUEST: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 3];
+    let mac = mac.octets();
+    let mut frame = [0; 60];
+    frame[..6].fill(0xff);
+    frame[6..12].copy_from_slice(&mac);
+    frame[12..14].copy_from_slice(&ETHERTYPE_RARP);
+    frame[14..22].copy_from_slice(&REQUEST);
+    frame[22..28].copy_from_slice(&mac);
+    frame[32..38].copy_from_slice(&mac);
+    frame
+}
+
+/// Refuses what a frontend passes off as an eventfd: a write to a pipe or socket could block a worker for ever.
+/// Where `/proc` is not mounted nothing can be said, and the descriptor is taken as it is.
+fn check_eventfd(what: &'static str, ring: u16, fd: Option<&OwnedFd>) -> Result<(), Error> {
+    use std::os::fd::AsRawFd;
+    let Some(fd) = fd else { return Ok(()) };
+    let Ok(kind) = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())) else { return Ok(()) };
+    if kind.as_os_str() != "anon_inode:[eventfd]" {
+        return Err(Error::NotAnEventfd { what, ring, kind: kind.display().to_string() });
+    }
+    // Even a full eventfd then only refuses.
+    if let Ok(flags) = rustix::fs::fcntl_getfl(fd) {
+        let _ = rustix::fs::fcntl_setfl(fd, flags | rustix::fs::OFlags::NONBLOCK);
+    }
+    Ok(())
+}

@@ -1,0 +1,545 @@
+//! A worker: the thread that owns queue pairs, and its event loop.
+//!
+//! Nothing is shared on the way of a frame. The control side sends closures, which the worker runs between two rounds
+//! of its loop, and waits for their results; when a call returns, it took effect.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use mqtap::TapQueue;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::io::Errno;
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::counters::PairCounters;
+use crate::queue_pair::{Halt, Progress, Receive, Transmit, signal};
+use crate::ring::RingBase;
+
+/// How often a ring without a kick eventfd is looked at. The frontend chose polling; this bounds what it costs.
+const POLL_INTERVAL: Duration = Duration::from_micros(100);
+/// The least time between two warnings of one pair: a guest can break a ring as often as it resets its device.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+/// Events taken from one wait.
+const EVENTS: usize = 64;
+
+type Command = Box<dyn FnOnce(&mut Worker) + Send>;
+
+/// Why a worker could not be started or asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The thread or its epoll instance could not be made.
+    #[error("cannot start worker {name}: {source}")]
+    Start {
+        /// Name of the worker.
+        name: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The worker is no longer there: it panicked, which is a defect of this library.
+    #[error("worker {0} has ended unexpectedly")]
+    Gone(String),
+    /// An eventfd of the frontend could not be watched.
+    #[error("cannot watch the kick file descriptor of a ring: {0}")]
+    Watch(Errno),
+}
+
+/// What a worker tells of a tap that is gone.
+pub(crate) type OnTapGone = Arc<dyn Fn(u16, Errno) + Send + Sync>;
+
+/// The control side's end of a worker. Dropping it ends the thread.
+#[derive(Debug)]
+pub(crate) struct WorkerHandle {
+    name: String,
+    commands: Option<Sender<Command>>,
+    wake: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WorkerHandle {
+    /// Starts a thread that owns no pair yet. `cpus`: where it may run; everywhere if empty.
+    pub(crate) fn start(name: String, cpus: &[usize], on_tap_gone: OnTapGone) -> Result<Self, Error> {
+        let start_error = |source: std::io::Error| Error::Start { name: name.clone(), source };
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| start_error(e.into()))?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|e| start_error(e.into()))?;
+        let wake = Arc::new(wake);
+        epoll::add(&epoll, &*wake, Token::COMMANDS.data(), EventFlags::IN | EventFlags::ET)
+            .map_err(|e| start_error(e.into()))?;
+        let (sender, receiver) = mpsc::channel();
+        let worker = Worker { epoll, slots: Vec::new(), indexes: HashMap::new(), commands: receiver, on_tap_gone };
+        let cpus = cpus.to_vec();
+        let label = name.clone();
+        let thread = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || {
+                if let Err(error) = pin(&cpus) {
+                    tracing::warn!("cannot pin worker {label} to CPUs {cpus:?}: {error}");
+                }
+                worker.run();
+            })
+            .map_err(start_error)?;
+        Ok(Self { name, commands: Some(sender), wake, thread: Some(thread) })
+    }
+
+    /// Runs `command` in the worker and returns its result.
+    pub(crate) fn call<R: Send + 'static>(
+        &self,
+        command: impl FnOnce(&mut Worker) -> R + Send + 'static,
+    ) -> Result<R, Error> {
+        let gone = || Error::Gone(self.name.clone());
+        let (answer, result) = mpsc::sync_channel(1);
+        let command = Box::new(move |worker: &mut Worker| {
+            // The caller waits for the answer; if it is gone, nobody wants it.
+            let _ = answer.send(command(worker));
+        });
+        self.commands.as_ref().ok_or_else(gone)?.send(command).map_err(|_| gone())?;
+        signal(&self.wake);
+        result.recv().map_err(|_| gone())
+    }
+}
+
+impl Drop for WorkerHandle {
+    fn drop(&mut self) {
+        self.commands = None;
+        signal(&self.wake);
+        if let Some(thread) = self.thread.take() {
+            // A panic of the worker was printed when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn pin(cpus: &[usize]) -> Result<(), Errno> {
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    let mut set = CpuSet::new();
+    for &cpu in cpus {
+        if cpu >= CpuSet::MAX_CPU {
+            return Err(Errno::INVAL);
+        }
+        set.set(cpu);
+    }
+    sched_setaffinity(None, &set)
+}
+
+/// What an event is about: a source of one pair, or the commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Token(u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    TransmitKick = 0,
+    ReceiveKick = 1,
+    Tap = 2,
+}
+
+impl Token {
+    const COMMANDS: Self = Self(u64::MAX);
+
+    fn new(slot: usize, source: Source) -> Self {
+        Self((slot as u64) << 2 | source as u64)
+    }
+
+    fn data(self) -> EventData {
+        EventData::new_u64(self.0)
+    }
+
+    fn slot(self) -> usize {
+        // Made from a `usize` in `new`.
+        (self.0 >> 2) as usize
+    }
+
+    fn source(self) -> Source {
+        match self.0 & 3 {
+            0 => Source::TransmitKick,
+            1 => Source::ReceiveKick,
+            _ => Source::Tap,
+        }
+    }
+}
+
+/// A ring of either direction in its slot: stopped, or started, and then perhaps broken by its driver.
+#[derive(Debug)]
+struct Slot<R> {
+    ring: Option<R>,
+    kick: Option<OwnedFd>,
+    error: Option<OwnedFd>,
+    /// Whether there may be something to do.
+    ready: bool,
+    /// Whether the ring waits for the tap.
+    awaits_tap: bool,
+    broken: bool,
+    /// When a broken ring was last reported.
+    warned: Option<Instant>,
+}
+
+impl<R> Default for Slot<R> {
+    fn default() -> Self {
+        Self { ring: None, kick: None, error: None, ready: false, awaits_tap: false, broken: false, warned: None }
+    }
+}
+
+impl<R> Slot<R> {
+    fn runs(&self) -> bool {
+        self.ready && !self.broken && self.ring.is_some()
+    }
+
+    fn polls(&self) -> bool {
+        self.ring.is_some() && self.kick.is_none() && !self.broken
+    }
+
+    /// What a run of the ring leaves to wait for.
+    fn settle(&mut self, progress: Progress) {
+        self.ready = progress == Progress::More;
+        self.awaits_tap = progress == Progress::AwaitTap;
+    }
+}
+
+/// A queue pair in its worker.
+#[derive(Debug)]
+struct PairSlot {
+    index: u16,
+    tap: Arc<TapQueue>,
+    counters: Arc<PairCounters>,
+    transmit: Slot<Transmit>,
+    receive: Slot<Receive>,
+    /// What epoll watches of the tap: `None` once it has fired (it fires once) or the tap is gone.
+    watched: Option<EventFlags>,
+    tap_gone: bool,
+}
+
+/// The frontend's file descriptors of a ring that starts.
+#[derive(Debug)]
+pub(crate) struct RingFds {
+    pub(crate) kick: Option<OwnedFd>,
+    pub(crate) error: Option<OwnedFd>,
+}
+
+/// The worker's own side. Only the worker's thread has it.
+pub(crate) struct Worker {
+    epoll: OwnedFd,
+    slots: Vec<PairSlot>,
+    /// From the index of a pair to its slot.
+    indexes: HashMap<u16, usize>,
+    commands: Receiver<Command>,
+    on_tap_gone: OnTapGone,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut events = Vec::with_capacity(EVENTS);
+        loop {
+            let timeout = self.timeout();
+            events.clear();
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => {
+                    tracing::error!("worker ends: epoll_wait: {errno}");
+                    return;
+                }
+            }
+            let mut commands = false;
+            for event in &events {
+                let token = Token(event.data.u64());
+                if token == Token::COMMANDS {
+                    commands = true;
+                } else {
+                    self.note(token, event.flags);
+                }
+            }
+            if commands && !self.run_commands() {
+                return;
+            }
+            self.run_rings();
+        }
+    }
+
+    /// How long to wait: not at all while there is work, for ever when there is none.
+    fn timeout(&self) -> Option<Timespec> {
+        let slots = &self.slots;
+        if slots.iter().any(|slot| slot.transmit.runs() || slot.receive.runs()) {
+            return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
+        }
+        slots
+            .iter()
+            .any(|slot| slot.transmit.polls() || slot.receive.polls())
+            .then(|| Timespec { tv_sec: 0, tv_nsec: POLL_INTERVAL.subsec_nanos().into() })
+    }
+
+    /// Takes note of an event.
+    fn note(&mut self, token: Token, flags: EventFlags) {
+        let Some(slot) = self.slots.get_mut(token.slot()) else { return };
+        match token.source() {
+            Source::TransmitKick => {
+                slot.counters.transmit.kicks.add(1);
+                slot.transmit.ready = true;
+            }
+            Source::ReceiveKick => {
+                slot.counters.receive.kicks.add(1);
+                slot.receive.ready = true;
+            }
+            Source::Tap => {
+                slot.watched = None;
+                if flags.contains(EventFlags::ERR) {
+                    self.tap_gone(token.slot(), Errno::BADFD);
+                    return;
+                }
+                if flags.contains(EventFlags::IN) && slot.receive.awaits_tap {
+                    slot.receive.ready = true;
+                }
+                if flags.contains(EventFlags::OUT) && slot.transmit.awaits_tap {
+                    slot.transmit.ready = true;
+                }
+            }
+        }
+    }
+
+    /// Runs what the control side has sent. False when it is gone.
+    fn run_commands(&mut self) -> bool {
+        loop {
+            match self.commands.try_recv() {
+                Ok(command) => command(self),
+                Err(mpsc::TryRecvError::Empty) => return true,
+                Err(mpsc::TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Lets every ring that may have something to do go on for its budget.
+    fn run_rings(&mut self) {
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            if slot.transmit.polls() {
+                slot.transmit.ready |= slot.transmit.ring.as_ref().is_some_and(Transmit::has_available);
+            }
+            if slot.receive.polls() {
+                slot.receive.ready |= slot.receive.ring.as_ref().is_some_and(Receive::has_available);
+            }
+            let mut gone = None;
+            if slot.transmit.runs() {
+                let result = slot.transmit.ring.as_mut().map(Transmit::run);
+                gone = settle(&mut slot.transmit, result, slot.index, "transmit", &slot.counters);
+            }
+            if slot.receive.runs() {
+                let result = slot.receive.ring.as_mut().map(Receive::run);
+                gone = gone.or(settle(&mut slot.receive, result, slot.index, "receive", &slot.counters));
+            }
+            match gone {
+                Some(errno) => self.tap_gone(index, errno),
+                None => self.watch_tap(index),
+            }
+        }
+    }
+
+    /// Has epoll watch what the rings of a pair wait for; always also for the end of the tap (EPOLLERR).
+    fn watch_tap(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        if slot.tap_gone || slot.transmit.runs() || slot.receive.runs() {
+            return;
+        }
+        let mut flags = EventFlags::ONESHOT;
+        if slot.receive.awaits_tap {
+            flags |= EventFlags::IN;
+        }
+        if slot.transmit.awaits_tap {
+            flags |= EventFlags::OUT;
+        }
+        if slot.watched != Some(flags) {
+            match epoll::modify(&self.epoll, slot.tap.as_fd(), Token::new(index, Source::Tap).data(), flags) {
+                Ok(()) => slot.watched = Some(flags),
+                Err(errno) => tracing::error!("cannot watch tap queue {}: {errno}", slot.index),
+            }
+        }
+    }
+
+    fn tap_gone(&mut self, index: usize, errno: Errno) {
+        let slot = &mut self.slots[index];
+        if !slot.tap_gone {
+            slot.tap_gone = true;
+            slot.transmit.broken = true;
+            slot.receive.broken = true;
+            let _ = epoll::delete(&self.epoll, slot.tap.as_fd());
+            (self.on_tap_gone)(slot.index, errno);
+        }
+    }
+
+    /// Gives this worker a queue pair; its rings are stopped.
+    pub(crate) fn add_pair(
+        &mut self,
+        index: u16,
+        tap: Arc<TapQueue>,
+        counters: Arc<PairCounters>,
+    ) -> Result<(), Error> {
+        let slot = self.slots.len();
+        let flags = EventFlags::ONESHOT;
+        epoll::add(&self.epoll, tap.as_fd(), Token::new(slot, Source::Tap).data(), flags).map_err(Error::Watch)?;
+        self.indexes.insert(index, slot);
+        self.slots.push(PairSlot {
+            index,
+            tap,
+            counters,
+            transmit: Slot::default(),
+            receive: Slot::default(),
+            watched: Some(flags),
+            tap_gone: false,
+        });
+        Ok(())
+    }
+
+    /// Puts a started transmit ring into its pair. It is looked at once at once: kicks may have come before.
+    pub(crate) fn start_transmit(&mut self, pair: u16, ring: Transmit, fds: RingFds) -> Result<(), Error> {
+        let Some(&index) = self.indexes.get(&pair) else { return Ok(()) };
+        watch_kick(&self.epoll, fds.kick.as_ref(), Token::new(index, Source::TransmitKick))?;
+        let slot = &mut self.slots[index];
+        slot.transmit = started(ring, fds, slot.tap_gone, slot.transmit.warned);
+        Ok(())
+    }
+
+    /// Puts a started receive ring into its pair.
+    pub(crate) fn start_receive(&mut self, pair: u16, ring: Receive, fds: RingFds) -> Result<(), Error> {
+        let Some(&index) = self.indexes.get(&pair) else { return Ok(()) };
+        watch_kick(&self.epoll, fds.kick.as_ref(), Token::new(index, Source::ReceiveKick))?;
+        let slot = &mut self.slots[index];
+        slot.receive = started(ring, fds, slot.tap_gone, slot.receive.warned);
+        Ok(())
+    }
+
+    /// Takes the transmit ring out of its pair. `None`: it was stopped.
+    pub(crate) fn stop_transmit(&mut self, pair: u16) -> Option<RingBase> {
+        let index = *self.indexes.get(&pair)?;
+        stop(&self.epoll, &mut self.slots[index].transmit).map(Transmit::stop)
+    }
+
+    /// Takes the receive ring out of its pair. `None`: it was stopped.
+    pub(crate) fn stop_receive(&mut self, pair: u16) -> Option<RingBase> {
+        let index = *self.indexes.get(&pair)?;
+        stop(&self.epoll, &mut self.slots[index].receive).map(Receive::stop)
+    }
+
+    /// Applies `change` to the started transmit ring, if it is started, and has it looked at.
+    pub(crate) fn with_transmit(&mut self, pair: u16, change: impl FnOnce(&mut Transmit)) {
+        if let Some(slot) = self.indexes.get(&pair).and_then(|&index| self.slots.get_mut(index))
+            && let Some(ring) = slot.transmit.ring.as_mut()
+        {
+            change(ring);
+            slot.transmit.ready = true;
+        }
+    }
+
+    /// Applies `change` to the started receive ring, if it is started, and has it looked at.
+    pub(crate) fn with_receive(&mut self, pair: u16, change: impl FnOnce(&mut Receive)) {
+        if let Some(slot) = self.indexes.get(&pair).and_then(|&index| self.slots.get_mut(index))
+            && let Some(ring) = slot.receive.ring.as_mut()
+        {
+            change(ring);
+            slot.receive.ready = true;
+            slot.receive.awaits_tap &= ring.is_enabled();
+        }
+    }
+
+    /// Replaces the kick eventfd of a started ring.
+    pub(crate) fn set_kick(&mut self, pair: u16, receive: bool, kick: Option<OwnedFd>) -> Result<(), Error> {
+        let Some(&index) = self.indexes.get(&pair) else { return Ok(()) };
+        if receive {
+            replace_kick(&self.epoll, &mut self.slots[index].receive, kick, Token::new(index, Source::ReceiveKick))
+        } else {
+            replace_kick(&self.epoll, &mut self.slots[index].transmit, kick, Token::new(index, Source::TransmitKick))
+        }
+    }
+
+    /// Replaces the error eventfd of a started ring.
+    pub(crate) fn set_error(&mut self, pair: u16, receive: bool, error: Option<OwnedFd>) {
+        let Some(&index) = self.indexes.get(&pair) else { return };
+        let slot = &mut self.slots[index];
+        if receive {
+            slot.receive.error = error;
+        } else {
+            slot.transmit.error = error;
+        }
+    }
+
+    /// Goes on in another memory table. A ring that does not fit into it is broken.
+    pub(crate) fn update_memory(&mut self, memory: &crate::memory::GuestMemory) {
+        for slot in &mut self.slots {
+            if let Some(ring) = slot.transmit.ring.as_mut() {
+                let result = ring.update_memory(memory).map(|()| Progress::More).map_err(Halt::Ring);
+                settle(&mut slot.transmit, Some(result), slot.index, "transmit", &slot.counters);
+            }
+            if let Some(ring) = slot.receive.ring.as_mut() {
+                let result = ring.update_memory(memory).map(|()| Progress::More).map_err(Halt::Ring);
+                settle(&mut slot.receive, Some(result), slot.index, "receive", &slot.counters);
+            }
+        }
+    }
+}
+
+fn started<R>(ring: R, fds: RingFds, broken: bool, warned: Option<Instant>) -> Slot<R> {
+    Slot { ring: Some(ring), kick: fds.kick, error: fds.error, ready: true, awaits_tap: false, broken, warned }
+}
+
+fn stop<R>(epoll: &OwnedFd, slot: &mut Slot<R>) -> Option<R> {
+    unwatch_kick(epoll, slot.kick.as_ref());
+    let warned = slot.warned;
+    std::mem::replace(slot, Slot { warned, ..Slot::default() }).ring
+}
+
+/// Kicks are edge triggered, so the eventfd need not be read.
+fn watch_kick(epoll: &OwnedFd, kick: Option<&OwnedFd>, token: Token) -> Result<(), Error> {
+    kick.map_or(Ok(()), |kick| {
+        epoll::add(epoll, kick, token.data(), EventFlags::IN | EventFlags::ET).map_err(Error::Watch)
+    })
+}
+
+/// The frontend holds the same eventfd, so closing ours would not take it out of the epoll instance.
+fn unwatch_kick(epoll: &OwnedFd, kick: Option<&OwnedFd>) {
+    if let Some(kick) = kick {
+        let _ = epoll::delete(epoll, kick);
+    }
+}
+
+fn replace_kick<R>(epoll: &OwnedFd, slot: &mut Slot<R>, kick: Option<OwnedFd>, token: Token) -> Result<(), Error> {
+    watch_kick(epoll, kick.as_ref(), token)?;
+    unwatch_kick(epoll, slot.kick.as_ref());
+    slot.kick = kick;
+    slot.ready = true;
+    Ok(())
+}
+
+/// Takes note of what a run came to: a broken ring is reported and left alone; the error of a tap that is gone is
+/// returned.
+fn settle<R>(
+    slot: &mut Slot<R>,
+    result: Option<Result<Progress, Halt>>,
+    pair: u16,
+    direction: &str,
+    counters: &PairCounters,
+) -> Option<Errno> {
+    match result? {
+        Ok(progress) => {
+            slot.settle(progress);
+            None
+        }
+        Err(Halt::Ring(error)) => {
+            slot.broken = true;
+            slot.ready = false;
+            slot.awaits_tap = false;
+            counters.broken.add(1);
+            if slot.warned.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
+                slot.warned = Some(Instant::now());
+                tracing::warn!("the driver broke its {direction} ring of queue pair {pair}, which stops: {error}");
+            }
+            if let Some(error) = &slot.error {
+                signal(error);
+            }
+            None
+        }
+        Err(Halt::Tap(errno)) => Some(errno),
+    }
+}
