@@ -1,0 +1,271 @@
+//! Combinations. What QEMU does is noted where it is worse than an error.
+
+use super::{parsed, says, senseless};
+use crate::netdev::{Id, OptionName, Options, OptionsError, ProgramError, Script};
+
+#[track_caller]
+fn valid(text: &str) {
+    assert_eq!(parsed(text).validate(), Ok(()), "{text}");
+}
+
+#[test]
+fn what_people_use_is_valid() {
+    for text in [
+        "tap,id=hn0",
+        "tap,id=hn0,ifname=tap0,script=no,downscript=no,queues=4",
+        "tap,id=hn0,ifname=tap0,script=no,downscript=no,queues=4,vhost=on",
+        "tap,id=hn0,ifname=vm%d,queues=256,sndbuf=0,vnet_hdr=on",
+        "tap,id=hn0,fds=10:11:12:13,vhostfds=14:15:16:17",
+        "tap,id=hn0,fd=10,vhost=on,vhostfd=11",
+        "tap,id=hn0,vhostfd=11",
+        "tap,id=hn0,queues=2,vhostforce=on,poll-us=50",
+        "tap,id=hn0,vhost=off,vhostforce=off",
+        "tap,id=hn0,helper=/usr/lib/qemu/qemu-bridge-helper,br=br1",
+        "tap,id=hn0,helper=/usr/bin/sudo helper --flag",
+        "tap,id=hn0,script=/etc/qemu-ifup,downscript=./down",
+        "tap,id=hn0,fds=3:4,carrier=on,sndbuf=1M",
+        "tap,id=hn0,sndbuf=2147483647",
+    ] {
+        valid(text);
+    }
+}
+
+/// QEMU of before 11.1 dies of an assertion.
+#[test]
+fn at_least_one_queue() {
+    let error = senseless("tap,id=a,queues=0");
+    assert_eq!(error, OptionsError::NoQueues);
+    says(&error, &["queues=0", "at least one"]);
+}
+
+/// QEMU opens 256, fails at the next with "Argument list too long", and when hot-plugging leaves them behind.
+#[test]
+fn at_most_256_queues() {
+    valid("tap,id=a,queues=256");
+    let error = senseless("tap,id=a,queues=257");
+    assert_eq!(error, OptionsError::TooManyQueues { queues: 257 });
+    says(&error, &["queues=257", "at most 256"]);
+
+    let list = |count: i32| (3..3 + count).map(|fd| fd.to_string()).collect::<Vec<_>>().join(":");
+    valid(&format!("tap,id=a,fds={}", list(256)));
+    let error = senseless(&format!("tap,id=a,fds={}", list(257)));
+    assert_eq!(error, OptionsError::TooManyFds { option: OptionName::Fds, count: 257 });
+    says(&error, &["257 file descriptors"]);
+}
+
+#[test]
+fn lists_from_code_are_not_empty() {
+    for option in [OptionName::Fds, OptionName::Vhostfds] {
+        let mut options = Options::new(Id::new("a").unwrap());
+        match option {
+            OptionName::Fds => options.fds = Some(Vec::new()),
+            _ => options.vhostfds = Some(Vec::new()),
+        }
+        assert_eq!(options.validate(), Err(OptionsError::NoFds { option }));
+    }
+}
+
+#[test]
+fn file_descriptors_are_not_the_standard_streams() {
+    for (text, option, fd, stream) in [
+        ("fd=0", OptionName::Fd, 0, "standard input"),
+        ("fds=3:1", OptionName::Fds, 1, "standard output"),
+        ("vhostfd=2", OptionName::Vhostfd, 2, "standard error"),
+    ] {
+        let error = senseless(&format!("tap,id=a,{text}"));
+        assert_eq!(error, OptionsError::StandardStreamFd { option, fd });
+        says(&error, &[stream, "3 or above"]);
+    }
+    let mut options = Options::new(Id::new("a").unwrap());
+    options.fd = Some(-5);
+    says(&options.validate().unwrap_err(), &["fd: -5", "not negative"]);
+}
+
+#[test]
+fn a_file_descriptor_serves_one_queue() {
+    let error = senseless("tap,id=a,fds=3:4:3");
+    assert_eq!(error, OptionsError::DuplicateFd { fd: 3, first: OptionName::Fds, second: OptionName::Fds });
+    says(&error, &["3 is given twice", "each queue needs its own"]);
+    let error = senseless("tap,id=a,fds=3:4,vhostfds=5:4");
+    assert_eq!(
+        error,
+        OptionsError::DuplicateFd { fd: 4, first: OptionName::Fds, second: OptionName::Vhostfds }
+    );
+}
+
+#[test]
+fn queues_come_from_one_place() {
+    use OptionName::{Fd, Fds, Helper, Queues};
+    for (text, first, second, remedy) in [
+        ("queues=1,fd=3", Fd, Queues, "leave out queues="),
+        ("queues=2,fds=3:4", Fds, Queues, "leave out queues="),
+        ("fd=3,fds=4", Fd, Fds, "list all file descriptors in fds="),
+        ("fd=3,helper=/h", Fd, Helper, "leave out one"),
+        ("fds=3,helper=/h", Fds, Helper, "leave out one"),
+        ("queues=1,helper=/h", Queues, Helper, "leave out queues="),
+    ] {
+        let error = senseless(&format!("tap,id=a,{text}"));
+        assert_eq!(error, OptionsError::ConflictingSources { first, second });
+        says(&error, &[&format!("{first}= and {second}= cannot"), remedy]);
+    }
+}
+
+#[test]
+fn a_helper_opens_one_queue() {
+    let error = senseless("tap,id=a,queues=4,helper=/h");
+    assert_eq!(error, OptionsError::HelperWithQueues { queues: 4 });
+    says(&error, &["queues=4", "single queue", "multi_queue", "ifname="]);
+}
+
+#[test]
+fn what_is_open_already_is_not_opened_by_us() {
+    for source in ["fd=3", "fds=3:4", "helper=/h"] {
+        for option in [
+            "ifname=tap0",
+            "script=no",
+            "script=/s",
+            "downscript=no",
+            "vnet_hdr=on",
+            "vnet_hdr=off",
+            "exclusive=on",
+            "qdisc=mq",
+        ] {
+            let error = senseless(&format!("tap,id=a,{source},{option}"));
+            let name = option.split('=').next().unwrap();
+            let source_name = source.split('=').next().unwrap();
+            assert_eq!(
+                error,
+                OptionsError::NotForOpenQueues {
+                    option: OptionName::find(name).unwrap(),
+                    source_option: OptionName::find(source_name).unwrap()
+                }
+            );
+            says(
+                &error,
+                &[&format!("{name}= cannot be given with {source_name}="), &format!("leave out {name}=")],
+            );
+        }
+    }
+    // Device-wide settings can be made through any queue.
+    valid("tap,id=a,fds=3:4,sndbuf=64k,carrier=off");
+}
+
+/// QEMU ignores it.
+#[test]
+fn a_bridge_needs_a_helper() {
+    let error = senseless("tap,id=a,br=br0");
+    assert_eq!(error, OptionsError::BridgeWithoutHelper);
+    says(&error, &["br= needs helper=", "ip link set"]);
+}
+
+/// QEMU ignores all but the first two, and those too before 11.1.
+#[test]
+fn vhost_off_is_off() {
+    for (text, option) in [
+        ("vhostfd=3", OptionName::Vhostfd),
+        ("vhostfds=3", OptionName::Vhostfds),
+        ("vhostforce=on", OptionName::Vhostforce),
+        ("poll-us=50", OptionName::PollUs),
+    ] {
+        let error = senseless(&format!("tap,id=a,vhost=off,{text}"));
+        assert_eq!(error, OptionsError::VhostOff { option });
+        says(&error, &[&format!("vhost=off contradicts {option}=")]);
+    }
+}
+
+/// QEMU ignores it.
+#[test]
+fn polling_needs_vhost() {
+    let error = senseless("tap,id=a,poll-us=50");
+    assert_eq!(error, OptionsError::PollWithoutVhost);
+    says(&error, &["add `vhost=on`"]);
+    valid("tap,id=a,poll-us=50,vhost=on");
+    valid("tap,id=a,poll-us=50,vhostfd=3");
+    valid("tap,id=a,poll-us=50,vhostforce=on");
+}
+
+#[test]
+fn vhost_is_wanted_as_in_qemu() {
+    for (text, wants) in [
+        ("vhost=on", true),
+        ("vhost=off", false),
+        ("vhostforce=on", true),
+        ("vhostforce=off", false),
+        ("vhost=off,vhostforce=off", false),
+        ("vhost=on,vhostforce=off", true),
+        ("vhostfd=3", true),
+        ("vhostfds=3", true),
+        ("queues=1", false),
+    ] {
+        let options = parsed(&format!("tap,id=a,{text}"));
+        assert_eq!(options.wants_vhost(), wants, "{text}");
+    }
+}
+
+/// QEMU before 11.1 shares the one vhost file descriptor among all queues.
+#[test]
+fn each_queue_has_its_vhost() {
+    for (text, option, queues, given) in [
+        ("queues=4,vhostfd=9", OptionName::Vhostfd, 4, 1),
+        ("fds=3:4,vhostfd=9", OptionName::Vhostfd, 2, 1),
+        ("fds=3:4,vhostfds=9", OptionName::Vhostfds, 2, 1),
+        ("fd=3,vhostfds=9:10", OptionName::Vhostfds, 1, 2),
+        ("vhostfds=9:10", OptionName::Vhostfds, 1, 2),
+    ] {
+        let error = senseless(&format!("tap,id=a,{text}"));
+        assert_eq!(error, OptionsError::VhostFdCount { option, queues, given });
+    }
+    says(&senseless("tap,id=a,fds=3:4,vhostfds=9"), &["2 queues but vhostfds= gives 1 file descriptor;"]);
+    valid("tap,id=a,queues=2,vhostfds=9:10");
+}
+
+/// QEMU 11.1 prefers `vhostfd`.
+#[test]
+fn vhostfd_or_vhostfds() {
+    assert_eq!(senseless("tap,id=a,vhostfd=3,vhostfds=4"), OptionsError::VhostfdAndVhostfds);
+}
+
+/// QEMU cuts it to the largest.
+#[test]
+fn the_send_buffer_fits_an_int() {
+    let error = senseless("tap,id=a,sndbuf=2G");
+    assert_eq!(error, OptionsError::SendBufferTooLarge { sndbuf: 1 << 31 });
+    says(&error, &["sndbuf=2147483648", "2147483647", "`sndbuf=0`"]);
+}
+
+#[test]
+fn programs_are_paths() {
+    let reason_of = |text: &str| match senseless(&format!("tap,id=a,{text}")) {
+        OptionsError::InvalidProgram { reason, .. } => reason,
+        other => panic!("{text}: {other}"),
+    };
+    let bare_script = ProgramError::NotAPath { script: true };
+    assert_eq!(reason_of("script=ifup.sh"), bare_script);
+    assert_eq!(reason_of("downscript=off"), bare_script);
+    assert_eq!(reason_of("script=/etc/"), ProgramError::Directory);
+    assert_eq!(reason_of("script=/a\0b"), ProgramError::Nul);
+    assert_eq!(reason_of("helper=qemu-bridge-helper"), ProgramError::NotAPath { script: false });
+    assert_eq!(reason_of("helper= "), ProgramError::Blank);
+    assert_eq!(reason_of("helper=a \0"), ProgramError::Nul);
+    says(&senseless("tap,id=a,script=none"), &["script=none", "PATH is not searched", "write `no`"]);
+
+    // From code.
+    let mut options = Options::new(Id::new("a").unwrap());
+    options.script = Some(Script::Program("no".into()));
+    assert!(options.validate().is_err(), "prints as script=no");
+    options.script = Some(Script::Program("".into()));
+    assert!(options.validate().is_err());
+}
+
+#[cfg(unix)]
+#[test]
+fn programs_can_be_printed() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut options = Options::new(Id::new("a").unwrap());
+    let path = std::ffi::OsStr::from_bytes(b"/bin/\xff");
+    options.script = Some(Script::Program(path.into()));
+    assert!(matches!(
+        options.validate(),
+        Err(OptionsError::InvalidProgram { reason: ProgramError::NotUtf8, .. })
+    ));
+}

@@ -1,0 +1,208 @@
+//! What makes sense together.
+
+use std::path::Path;
+
+use super::error::{OptionsError, ProgramError};
+use super::name::OptionName as Name;
+use super::options::{MAX_QUEUES, MAX_SEND_BUFFER, Options, Script};
+
+impl Options {
+    /// Says whether the options make sense, each by itself and together. Looks at nothing but the options: whether the interface exists, the
+    /// file descriptors are open and so on shows when the netdev is opened.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake found, as an [`OptionsError`] of its own kind.
+    pub fn validate(&self) -> Result<(), OptionsError> {
+        self.check_sources()?;
+        self.check_queues()?;
+        self.check_fds()?;
+        self.check_opened_elsewhere()?;
+        self.check_programs()?;
+        self.check_send_buffer()?;
+        self.check_vhost()
+    }
+
+    /// Where the queues come from, at most one of: file descriptors, a helper, or us opening a number of them.
+    fn check_sources(&self) -> Result<(), OptionsError> {
+        if let (Some(queues), true) = (self.queues, self.helper.is_some())
+            && queues > 1
+        {
+            return Err(OptionsError::HelperWithQueues { queues });
+        }
+        let mut given = [
+            (Name::Fd, self.fd.is_some()),
+            (Name::Fds, self.fds.is_some()),
+            (Name::Queues, self.queues.is_some()),
+            (Name::Helper, self.helper.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, given)| given.then_some(name));
+        match (given.next(), given.next()) {
+            (Some(first), Some(second)) => Err(OptionsError::ConflictingSources { first, second }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_queues(&self) -> Result<(), OptionsError> {
+        match self.queues {
+            Some(0) => Err(OptionsError::NoQueues),
+            Some(queues) if queues > MAX_QUEUES => Err(OptionsError::TooManyQueues { queues }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_fds(&self) -> Result<(), OptionsError> {
+        let groups = [
+            (Name::Fd, self.fd.as_slice()),
+            (Name::Fds, self.fds.as_deref().unwrap_or_default()),
+            (Name::Vhostfd, self.vhostfd.as_slice()),
+            (Name::Vhostfds, self.vhostfds.as_deref().unwrap_or_default()),
+        ];
+        for (option, list) in [(Name::Fds, &self.fds), (Name::Vhostfds, &self.vhostfds)] {
+            let count = list.as_ref().map_or(1, Vec::len);
+            if count == 0 {
+                return Err(OptionsError::NoFds { option });
+            }
+            if count > MAX_QUEUES as usize {
+                return Err(OptionsError::TooManyFds { option, count });
+            }
+        }
+        // A few hundred numbers at most, so looking at all pairs is fine.
+        let mut seen: Vec<(i32, Name)> = Vec::new();
+        for (option, fds) in groups {
+            for &fd in fds {
+                check_fd(option, fd)?;
+                if let Some((_, first)) = seen.iter().find(|(other, _)| *other == fd) {
+                    return Err(OptionsError::DuplicateFd { fd, first: *first, second: option });
+                }
+                seen.push((fd, option));
+            }
+        }
+        Ok(())
+    }
+
+    /// Options about opening an interface say nothing when somebody else has opened it. By presence, as in QEMU; those which have a default
+    /// instead of presence, by value.
+    fn check_opened_elsewhere(&self) -> Result<(), OptionsError> {
+        let Some(source_option) = self.opened_elsewhere() else {
+            return Ok(());
+        };
+        let given = [
+            (Name::Ifname, self.ifname.is_some()),
+            (Name::Script, self.script.is_some()),
+            (Name::Downscript, self.downscript.is_some()),
+            (Name::VnetHdr, self.vnet_hdr.is_some()),
+            (Name::Exclusive, self.exclusive),
+            (Name::Qdisc, self.qdisc != super::Qdisc::default()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(OptionsError::NotForOpenQueues { option, source_option }),
+            None => Ok(()),
+        }
+    }
+
+    /// The option by which queues come that are open already.
+    fn opened_elsewhere(&self) -> Option<Name> {
+        [
+            (Name::Fd, self.fd.is_some()),
+            (Name::Fds, self.fds.is_some()),
+            (Name::Helper, self.helper.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(name, given)| given.then_some(name))
+    }
+
+    fn check_programs(&self) -> Result<(), OptionsError> {
+        for (option, script) in [(Name::Script, &self.script), (Name::Downscript, &self.downscript)] {
+            if let Some(Script::Program(path)) = script {
+                check_script(path).map_err(|reason| OptionsError::InvalidProgram {
+                    option,
+                    value: path.display().to_string(),
+                    reason,
+                })?;
+            }
+        }
+        if let Some(helper) = &self.helper {
+            check_helper(helper).map_err(|reason| OptionsError::InvalidProgram {
+                option: Name::Helper,
+                value: helper.clone(),
+                reason,
+            })?;
+        } else if self.br.is_some() {
+            return Err(OptionsError::BridgeWithoutHelper);
+        }
+        Ok(())
+    }
+
+    fn check_send_buffer(&self) -> Result<(), OptionsError> {
+        match self.sndbuf {
+            Some(sndbuf) if sndbuf > MAX_SEND_BUFFER => Err(OptionsError::SendBufferTooLarge { sndbuf }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_vhost(&self) -> Result<(), OptionsError> {
+        if self.vhost == Some(false) {
+            let wants = [
+                (Name::Vhostfd, self.vhostfd.is_some()),
+                (Name::Vhostfds, self.vhostfds.is_some()),
+                (Name::Vhostforce, self.vhostforce == Some(true)),
+                (Name::PollUs, self.poll_us.is_some()),
+            ];
+            if let Some((option, _)) = wants.into_iter().find(|(_, wants)| *wants) {
+                return Err(OptionsError::VhostOff { option });
+            }
+        }
+        let (option, given) = match (self.vhostfd, &self.vhostfds) {
+            (Some(_), Some(_)) => return Err(OptionsError::VhostfdAndVhostfds),
+            (Some(_), None) => (Name::Vhostfd, 1),
+            (None, Some(fds)) => (Name::Vhostfds, fds.len()),
+            (None, None) if self.poll_us.is_some() && !self.wants_vhost() => {
+                return Err(OptionsError::PollWithoutVhost);
+            }
+            (None, None) => return Ok(()),
+        };
+        let queues = self.queue_count();
+        if queues == given { Ok(()) } else { Err(OptionsError::VhostFdCount { option, queues, given }) }
+    }
+}
+
+fn check_fd(option: Name, fd: i32) -> Result<(), OptionsError> {
+    match fd {
+        i32::MIN..0 => Err(OptionsError::NegativeFd { option, number: fd.to_string() }),
+        0..=2 => Err(OptionsError::StandardStreamFd { option, fd }),
+        _ => Ok(()),
+    }
+}
+
+fn check_script(path: &Path) -> Result<(), ProgramError> {
+    let text = path.to_str().ok_or(ProgramError::NotUtf8)?;
+    check_path(text, true)
+}
+
+/// A helper with a blank in it is a command for a shell, so that only its first word can be judged, and not even that in full.
+fn check_helper(helper: &str) -> Result<(), ProgramError> {
+    if helper.trim().is_empty() {
+        Err(ProgramError::Blank)
+    } else if helper.contains([' ', '\t']) {
+        check_nul(helper)
+    } else {
+        check_path(helper, false)
+    }
+}
+
+fn check_path(path: &str, script: bool) -> Result<(), ProgramError> {
+    check_nul(path)?;
+    if !path.contains('/') {
+        Err(ProgramError::NotAPath { script })
+    } else if path.ends_with('/') {
+        Err(ProgramError::Directory)
+    } else {
+        Ok(())
+    }
+}
+
+fn check_nul(text: &str) -> Result<(), ProgramError> {
+    if text.contains('\0') { Err(ProgramError::Nul) } else { Ok(()) }
+}
