@@ -27,34 +27,19 @@ impl DirtyLog {
     /// # Errors
     /// [`Error::LogBeyondFile`] if the file does not hold it, [`Error::MapLog`] if the kernel refuses.
     pub fn map(fd: OwnedFd, offset: u64, size: u64) -> Result<DirtyLog, Error> {
-        let map_error = |errno| Error::MapLog {
-            offset,
-            size,
-            errno,
-        };
+        let map_error = |errno| Error::MapLog { offset, size, errno };
         let stat = fstat(&fd).map_err(map_error)?;
         let file_size = u64::try_from(stat.st_size).unwrap_or(0);
         let fits = size > 0 && offset.checked_add(size).is_some_and(|end| end <= file_size);
         if !fits {
-            return Err(Error::LogBeyondFile {
-                offset,
-                size,
-                file_size,
-            });
+            return Err(Error::LogBeyondFile { offset, size, file_size });
         }
         let size_here = usize::try_from(size).map_err(|_| map_error(Errno::OVERFLOW))?;
         let mut mapping = Mapping::new(&fd, &stat, offset, size)
             .map_err(map_error)?
-            .ok_or(Error::LogBeyondFile {
-                offset,
-                size,
-                file_size,
-            })?;
+            .ok_or(Error::LogBeyondFile { offset, size, file_size })?;
         mapping.guard().ok_or(map_error(Errno::NOMEM))?;
-        Ok(DirtyLog {
-            mapping,
-            size: size_here,
-        })
+        Ok(DirtyLog { mapping, size: size_here })
     }
 
     /// Marks the pages of `len` bytes from guest physical address `guest_address`. Pages beyond the

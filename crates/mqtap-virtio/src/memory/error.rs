@@ -37,7 +37,9 @@ pub enum Error {
         file_size: u64,
     },
     /// The descriptor is neither a file nor a memory device.
-    #[error("memory region {layout}: the descriptor is not memory (file type {kind:#o}); share guest RAM as a memfd or a file")]
+    #[error(
+        "memory region {layout}: the descriptor is not memory (file type {kind:#o}); share guest RAM as a memfd or a file"
+    )]
     NotMemory {
         /// The region as announced.
         layout: RegionLayout,
@@ -61,7 +63,9 @@ pub enum Error {
         errno: Errno,
     },
     /// More regions are mapped in this process than the truncation guard can watch.
-    #[error("cannot map memory region {layout}: {limit} regions are mapped already, the most this process can guard")]
+    #[error(
+        "cannot map memory region {layout}: {limit} regions are mapped already, the most this process can guard"
+    )]
     TooManyRegions {
         /// The region as announced.
         layout: RegionLayout,
@@ -79,7 +83,9 @@ pub enum Error {
         errno: Errno,
     },
     /// The dirty log is empty, wraps, or is larger than its file.
-    #[error("the dirty log ({size:#x} bytes at offset {offset:#x}) does not fit its file, which has {file_size:#x} bytes")]
+    #[error(
+        "the dirty log ({size:#x} bytes at offset {offset:#x}) does not fit its file, which has {file_size:#x} bytes"
+    )]
     LogBeyondFile {
         /// Offset of the log in its file, bytes.
         offset: u64,

@@ -120,12 +120,7 @@ impl GuestMemory {
                 return Err(Error::RegionsOverlap { first, second });
             }
         }
-        Ok(GuestMemory {
-            inner: Arc::new(Inner {
-                regions: regions.into_boxed_slice(),
-                log: None,
-            }),
-        })
+        Ok(GuestMemory { inner: Arc::new(Inner { regions: regions.into_boxed_slice(), log: None }) })
     }
 
     /// The regions, by ascending guest address.
@@ -137,12 +132,7 @@ impl GuestMemory {
     /// The same memory with the dirty log switched on, or off with `None`.
     #[must_use]
     pub fn with_log(&self, log: Option<Arc<DirtyLog>>) -> Self {
-        GuestMemory {
-            inner: Arc::new(Inner {
-                regions: self.inner.regions.clone(),
-                log,
-            }),
-        }
+        GuestMemory { inner: Arc::new(Inner { regions: self.inner.regions.clone(), log }) }
     }
 
     /// Whether writes are to be marked in a dirty log.
@@ -273,10 +263,7 @@ impl GuestMemory {
         if covered == len {
             return Ok(());
         }
-        Err(Error::OutOfRange {
-            at,
-            len: len as u64,
-        })
+        Err(Error::OutOfRange { at, len: len as u64 })
     }
 
     /// Calls `f` for each contiguous piece, as far as the range is guest memory.
@@ -332,12 +319,7 @@ macro_rules! atomic_accessors {
             /// # Errors
             /// [`Error::OutOfRange`], or [`Error::Misaligned`] if the address is not a multiple of
             /// the width.
-            pub fn $store(
-                &self,
-                at: GuestAddress,
-                value: $int,
-                ordering: Ordering,
-            ) -> Result<(), Error> {
+            pub fn $store(&self, at: GuestAddress, value: $int, ordering: Ordering) -> Result<(), Error> {
                 let ptr = self.aligned(at, $width)?.cast::<$int>();
                 // SAFETY: as for the load.
                 let cell = unsafe { <$atomic>::from_ptr(ptr.as_ptr()) };
@@ -359,10 +341,7 @@ atomic_accessors!(load_u64, store_u64, u64, std::sync::atomic::AtomicU64, 8);
 
 impl GuestMemory {
     fn aligned(&self, at: GuestAddress, width: usize) -> Result<NonNull<u8>, Error> {
-        let slice = self.host_slice(at, width).ok_or(Error::OutOfRange {
-            at,
-            len: width as u64,
-        })?;
+        let slice = self.host_slice(at, width).ok_or(Error::OutOfRange { at, len: width as u64 })?;
         // The host address decides: a frontend may map a region so that the two differ.
         if slice.ptr.addr().get() % width != 0 {
             return Err(Error::Misaligned { at, width });

@@ -56,12 +56,7 @@ impl Mapping {
     /// hugetlbfs wants offset and length in multiples of its page; `st_blksize` is that page. Other
     /// file systems may report larger sizes than they need, which does no harm: more is mapped
     /// than is used.
-    pub(super) fn new(
-        fd: impl AsFd,
-        stat: &Stat,
-        offset: u64,
-        size: u64,
-    ) -> Result<Option<Mapping>, Errno> {
+    pub(super) fn new(fd: impl AsFd, stat: &Stat, offset: u64, size: u64) -> Result<Option<Mapping>, Errno> {
         let machine_page = rustix::param::page_size() as u64;
         let page = u64::try_from(stat.st_blksize)
             .ok()
@@ -89,13 +84,7 @@ impl Mapping {
             )
         }?;
         let base = NonNull::new(base.cast::<u8>()).ok_or(Errno::NOMEM)?;
-        Ok(Some(Mapping {
-            base,
-            len,
-            page,
-            skip,
-            slot: None,
-        }))
+        Ok(Some(Mapping { base, len, page, skip, slot: None }))
     }
 
     /// Enters the mapping in the SIGBUS handler's table; `None` if that is full.
@@ -157,13 +146,9 @@ impl Region {
         if layout.size == 0 {
             return Err(Error::EmptyRegion { layout });
         }
-        let wraps = [
-            layout.guest_address,
-            layout.user_address,
-            layout.mmap_offset,
-        ]
-        .iter()
-        .any(|start| start.checked_add(layout.size - 1).is_none());
+        let wraps = [layout.guest_address, layout.user_address, layout.mmap_offset]
+            .iter()
+            .any(|start| start.checked_add(layout.size - 1).is_none());
         if wraps {
             return Err(Error::RegionWraps { layout });
         }
@@ -179,19 +164,13 @@ impl Region {
             // A DAX device has no size to compare with.
             FileType::CharacterDevice => {}
             kind => {
-                return Err(Error::NotMemory {
-                    layout,
-                    kind: kind.as_raw_mode(),
-                });
+                return Err(Error::NotMemory { layout, kind: kind.as_raw_mode() });
             }
         }
         let mut mapping = Mapping::new(&fd, &stat, layout.mmap_offset, layout.size)
             .map_err(|errno| Error::Map { layout, errno })?
             .ok_or(Error::RegionWraps { layout })?;
-        mapping.guard().ok_or(Error::TooManyRegions {
-            layout,
-            limit: truncation::SLOTS,
-        })?;
+        mapping.guard().ok_or(Error::TooManyRegions { layout, limit: truncation::SLOTS })?;
         Ok(Region { mapping, layout })
     }
 
@@ -250,12 +229,7 @@ impl SharedMemory {
     /// # Errors
     /// As [`Region::map`].
     pub fn region(&self, guest_address: u64, user_address: u64) -> Result<Region, Error> {
-        self.map(RegionLayout {
-            guest_address,
-            size: self.size,
-            user_address,
-            mmap_offset: 0,
-        })
+        self.map(RegionLayout { guest_address, size: self.size, user_address, mmap_offset: 0 })
     }
 
     /// Maps a part of it.

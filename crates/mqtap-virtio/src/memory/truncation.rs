@@ -58,10 +58,7 @@ pub(crate) fn truncations() -> u32 {
 pub(super) fn register(start: usize, len: usize, page: usize) -> Option<&'static Slot> {
     let slot = TABLE.iter().find(|slot| {
         !slot.claimed.load(Ordering::Relaxed)
-            && slot
-                .claimed
-                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok()
+            && slot.claimed.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
     })?;
     slot.poisoned.store(false, Ordering::Relaxed);
     slot.len.store(len, Ordering::Relaxed);
@@ -119,11 +116,7 @@ fn exchange(action: Option<&libc::sigaction>) -> Result<libc::sigaction, Errno> 
     Ok(unsafe { before.assume_init() })
 }
 
-extern "C" fn on_sigbus(
-    signal: libc::c_int,
-    info: *mut libc::siginfo_t,
-    context: *mut libc::c_void,
-) {
+extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: errno is this thread's own; the interrupted code must find it unchanged.
     let errno = unsafe { *libc::__errno_location() };
     // SAFETY: the kernel passes a valid siginfo, and SIGBUS fills si_addr.
@@ -170,21 +163,15 @@ fn patch(address: usize) -> bool {
 fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let previous = PREVIOUS.get().and_then(|result| result.as_ref().ok());
     match previous {
-        Some(action)
-            if action.sa_sigaction != libc::SIG_DFL && action.sa_sigaction != libc::SIG_IGN =>
-        {
+        Some(action) if action.sa_sigaction != libc::SIG_DFL && action.sa_sigaction != libc::SIG_IGN => {
             if action.sa_flags & libc::SA_SIGINFO != 0 {
                 // SAFETY: the address was installed as a handler of this signature (SA_SIGINFO).
-                let handler: extern "C" fn(
-                    libc::c_int,
-                    *mut libc::siginfo_t,
-                    *mut libc::c_void,
-                ) = unsafe { std::mem::transmute(action.sa_sigaction) };
+                let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                    unsafe { std::mem::transmute(action.sa_sigaction) };
                 handler(signal, info, context);
             } else {
                 // SAFETY: the address was installed as a handler of this signature.
-                let handler: extern "C" fn(libc::c_int) =
-                    unsafe { std::mem::transmute(action.sa_sigaction) };
+                let handler: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(action.sa_sigaction) };
                 handler(signal);
             }
         }
