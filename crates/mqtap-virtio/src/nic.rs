@@ -17,12 +17,12 @@ use serde::Serialize;
 
 use crate::counters::{PairCounters, PairSnapshot};
 use crate::features::{Acknowledged, Offer};
-use crate::memory::GuestMemory;
+use crate::memory::{GuestAddress, GuestMemory};
 use crate::queue_pair::{
     ETHERNET_HEADER, MAX_FRAME, Notifier, Receive, ReceiveOptions, Transmit, TransmitOptions, VLAN_TAG,
 };
 use crate::ring::{self, Direction, Ring, RingAddresses, RingBase, RingConfig};
-use crate::worker::{self, RingFds, Worker, WorkerHandle};
+use crate::worker::{self, RingFds, WorkerHandle};
 
 /// The largest ring of virtio (virtio 1.3, 2.7 "Split Virtqueues": 2^15).
 pub const MAX_RING_SIZE: u16 = 32_768;
@@ -253,7 +253,7 @@ impl Nic {
             rings: vec![RingState::default(); usize::from(pairs) * 2],
         };
         nic.device.attach_first(0)?;
-        nic.device.set_carrier(false).or_else(ignore_refused_carrier)?;
+        nic.device.set_carrier(false)?;
         for (pair, (queue, counters)) in (0..pairs).zip(nic.device.queues().iter().zip(nic.counters.pairs.iter())) {
             let (queue, counters) = (Arc::clone(queue), Arc::clone(counters));
             nic.worker(pair).call(move |worker| worker.add_pair(pair, queue, counters))??;
@@ -487,7 +487,8 @@ impl Nic {
         Ok(self.worker(pair).call(move |worker| worker.set_kick(pair, is_receive(ring), kick))??)
     }
 
-    /// Replaces the call eventfd of a started ring.
+    /// Replaces the call eventfd of a started ring, and signals the new one once: what was used in between was told to
+    /// the old one.
     pub fn set_ring_call(&mut self, ring: u16, call: Option<OwnedFd>) -> Result<(), Error> {
         self.check_started(ring)?;
         check_eventfd("call", ring, call.as_ref())?;
@@ -500,6 +501,23 @@ impl Nic {
                 worker.with_transmit(pair, |ring| ring.set_notifier(notifier));
             }
         })?)
+    }
+
+    /// Moves where used-ring writes of a started ring are logged.
+    pub fn set_ring_log(&mut self, ring: u16, log: Option<GuestAddress>) -> Result<(), Error> {
+        self.check_started(ring)?;
+        let memory = self.memory.clone().ok_or(Error::NoMemory(ring))?;
+        let pair = ring / 2;
+        let mut result = Ok(());
+        let result = self.worker(pair).call(move |worker| {
+            if is_receive(ring) {
+                worker.with_receive(pair, |ring| result = ring.set_log(log, &memory));
+            } else {
+                worker.with_transmit(pair, |ring| result = ring.set_log(log, &memory));
+            }
+            result
+        })?;
+        result.map_err(|source| Error::Ring { ring, source })
     }
 
     /// Replaces the error eventfd of a started ring.
@@ -560,10 +578,11 @@ impl Nic {
 
     /// Takes a queue out of the device. Fails only where there is no device any more, which the worker reports.
     fn detach(&self, pair: u16) {
-        if self.options.carrier == Carrier::FollowsGuest && self.serving() == 0 {
-            if let Err(error) = self.device.set_carrier(false) {
-                tracing::debug!("{error}");
-            }
+        if self.options.carrier == Carrier::FollowsGuest
+            && self.serving() == 0
+            && let Err(error) = self.device.set_carrier(false)
+        {
+            tracing::debug!("{error}");
         }
         if let Err(error) = self.device.queues()[usize::from(pair)].detach() {
             tracing::debug!("{error}");

@@ -1,6 +1,9 @@
 //! One `readv` or `writev` for each frame.
+//!
+//! The iovecs of a [`Batch`] come from nowhere but a ring, which checked that they lie in guest memory and holds that
+//! memory mapped. A batch lives beside its ring, in the same ring's direction of a queue pair, and is emptied when the
+//! ring's memory is replaced: that is what the unsafe blocks here rest on.
 
-use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
@@ -33,7 +36,7 @@ impl FrameWriter {
             (self.scratch.0.as_ptr(), self.scratch.0.len())
         };
         // SAFETY: `pointer` is valid for `count` iovecs (at most UIO_MAXIOV, which the kernel checks again), and the
-        // iovecs point into guest memory that `batch`, borrowed for the whole call, keeps mapped. The kernel only
+        // iovecs point into guest memory that stays mapped while `batch` is borrowed (see the module). The kernel only
         // reads there; that the guest may change the bytes meanwhile is the kernel's to bear, no Rust reference to
         // them exists.
         let result = unsafe { libc::writev(tap.as_raw_fd(), pointer, clamp(count)) };
@@ -48,28 +51,24 @@ pub(crate) struct FrameReader {
 }
 
 impl FrameReader {
-    /// Reads one frame into the chains `window` of `batch`, leaving the first `skip` bytes alone, and what does not
-    /// fit there into `overflow`. Returns the bytes read.
+    /// Reads one frame into the first `window` iovecs of `batch`, leaving the first `skip` bytes alone, and what does
+    /// not fit there into `overflow`. Returns the bytes read.
     pub(crate) fn read(
         &mut self,
         tap: BorrowedFd<'_>,
         batch: &Batch,
-        window: Range<usize>,
+        window: usize,
         skip: usize,
         overflow: &mut [u8],
     ) -> Result<usize, Errno> {
-        let chains = &batch.chains()[window];
-        let (Some(first), Some(last)) = (chains.first(), chains.last()) else {
-            return Err(Errno::INVAL);
-        };
-        let iovecs = &batch.all_iovecs()[first.first..last.first + last.count];
+        let iovecs = &batch.all_iovecs()[..window];
         let (pointer, count) = if skip == 0 && overflow.is_empty() {
             (as_raw(iovecs), iovecs.len())
         } else {
             self.scratch.fill(iovecs, skip, overflow);
             (self.scratch.0.as_ptr(), self.scratch.0.len())
         };
-        // SAFETY: as for `writev` above; the kernel writes to guest memory kept mapped by `batch`, to which no Rust
+        // SAFETY: as for `writev` above; the kernel writes to guest memory, to which no Rust
         // reference exists, and to `overflow`, which is borrowed mutably for the whole call.
         let result = unsafe { libc::readv(tap.as_raw_fd(), pointer, clamp(count)) };
         check(result)
@@ -112,8 +111,8 @@ pub(crate) fn copy_to_chain(batch: &Batch, chain: &Chain, mut offset: usize, mut
             continue;
         }
         let n = bytes.len().min(iovec.len() - offset);
-        // SAFETY: `offset + n <= iovec.len()`, and the iovec points to that many bytes of guest memory, kept mapped
-        // by `batch`. The guest may write there at the same time; whatever it then finds is its own doing, and
+        // SAFETY: `offset + n <= iovec.len()`, and the iovec points to that many bytes of guest memory, which stays
+        // mapped while `batch` is borrowed (see the module). The guest may write there at the same time; whatever it then finds is its own doing, and
         // nothing here reads the bytes back. `bytes` is our own memory and so does not overlap.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), iovec.ptr().add(offset), n) };
         bytes = &bytes[n..];

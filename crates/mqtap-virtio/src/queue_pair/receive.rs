@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::{BURST, BYTE_BUDGET, FRAME_BUDGET, Halt, MAX_FRAME, Notifier, Progress};
 use crate::counters::PairCounters;
 use crate::engine::{FrameReader, copy_to_chain};
-use crate::memory::GuestMemory;
+use crate::memory::{GuestAddress, GuestMemory};
 use crate::ring::{self, Batch, Chain, Completion, Ring, RingBase};
 
 /// The most iovecs of a window: one call takes 1024, and one is kept for the overflow buffer.
@@ -71,69 +71,51 @@ struct Waiting {
 #[derive(Debug)]
 struct Posted {
     batch: Batch,
-    /// The first chain that is not used.
-    next: usize,
-    /// One past the last chain of the window.
-    end: usize,
-    window_bytes: usize,
-    window_iovecs: usize,
+    /// Chains, iovecs and bytes of the window.
+    chains: usize,
+    iovecs: usize,
+    bytes: usize,
+    /// The most chains that were posted at once.
+    most: usize,
 }
 
 impl Posted {
     fn new() -> Self {
-        Self {
-            batch: Batch::with_capacity(WINDOW_IOVECS + 1, 4 * WINDOW_IOVECS),
-            next: 0,
-            end: 0,
-            window_bytes: 0,
-            window_iovecs: 0,
-        }
-    }
-
-    /// Chains not used yet.
-    fn len(&self) -> usize {
-        self.batch.len() - self.next
+        Self { batch: Batch::with_capacity(WINDOW_IOVECS + 1, 4 * WINDOW_IOVECS), chains: 0, iovecs: 0, bytes: 0, most: 0 }
     }
 
     /// Grows the window towards `bytes` and `chains` with what is posted, then with what the ring has.
     fn grow(&mut self, ring: &mut Ring, bytes: usize, chains: usize) -> Result<(), ring::Error> {
-        loop {
-            while self.window_bytes < bytes && self.end - self.next < chains {
-                let Some(chain) = self.batch.chains().get(self.end) else { break };
-                if self.end > self.next && self.window_iovecs + chain.count > WINDOW_IOVECS {
-                    return Ok(());
+        while self.bytes < bytes && self.chains < chains {
+            if let Some(chain) = self.batch.chains().get(self.chains) {
+                if self.chains > 0 && self.iovecs + chain.count > WINDOW_IOVECS {
+                    break;
                 }
-                self.window_bytes += chain.bytes as usize;
-                self.window_iovecs += chain.count;
-                self.end += 1;
-            }
-            if self.window_bytes >= bytes || self.end - self.next >= chains {
-                return Ok(());
-            }
-            if self.next > 0 {
-                self.batch.remove_front(self.next);
-                self.end -= self.next;
-                self.next = 0;
-            }
-            if ring.pop_batch(&mut self.batch, 2 * BURST)? == 0 {
-                return Ok(());
+                self.chains += 1;
+                self.iovecs += chain.count;
+                // A chain is shorter than 4 GiB.
+                self.bytes += chain.bytes as usize;
+            } else if ring.pop_batch(&mut self.batch, 2 * BURST)? == 0 {
+                break;
             }
         }
+        self.most = self.most.max(self.batch.len());
+        Ok(())
     }
 
-    /// The first chain of the window is used.
-    fn advance(&mut self, chain: &Chain) {
-        self.window_bytes -= chain.bytes as usize;
-        self.window_iovecs -= chain.count;
-        self.next += 1;
+    /// The first chains of the window are used.
+    fn remove_front(&mut self, chains: usize) {
+        for chain in &self.batch.chains()[..chains] {
+            self.iovecs -= chain.count;
+            self.bytes -= chain.bytes as usize;
+        }
+        self.chains -= chains;
+        self.batch.remove_front(chains);
     }
 
     fn clear(&mut self) {
         self.batch.clear();
-        self.next = 0;
-        self.end = 0;
-        self.window_bytes = 0;
-        self.window_iovecs = 0;
+        (self.chains, self.iovecs, self.bytes) = (0, 0, 0);
     }
 }
 
@@ -151,7 +133,14 @@ impl Receive {
     }
 
     pub(crate) fn set_notifier(&mut self, notifier: Notifier) {
+        notifier.notify(&self.options.counters.receive.calls);
         self.options.notifier = notifier;
+    }
+
+    /// Moves where used-ring writes are logged.
+    pub(crate) fn set_log(&mut self, log: Option<GuestAddress>, memory: &GuestMemory) -> Result<(), ring::Error> {
+        self.ring.set_log(log);
+        self.update_memory(memory)
     }
 
     pub(crate) fn is_enabled(&self) -> bool {
@@ -205,7 +194,7 @@ impl Receive {
                 continue;
             }
             self.posted.grow(&mut self.ring, wanted, chains)?;
-            if self.posted.len() == 0 {
+            if self.posted.chains == 0 {
                 self.publish()?;
                 if self.ring.arm_kicks()? {
                     continue;
@@ -235,17 +224,12 @@ impl Receive {
 
     /// Reads one frame and delivers it, or leaves it waiting for buffers. Returns its length.
     fn read_frame(&mut self) -> Result<usize, Errno> {
-        let window_bytes = self.posted.window_bytes;
+        let window_bytes = self.posted.bytes;
         let skip = self.options.header - self.options.tap_header;
         // Only a window that cannot hold every frame needs the overflow buffer behind it.
-        let overflow = if window_bytes < self.options.header + MAX_FRAME {
-            &mut self.overflow[..]
-        } else {
-            &mut []
-        };
-        let window = self.posted.next..self.posted.end;
-        let length =
-            skip + self.reader.read(self.options.tap.as_fd(), &self.posted.batch, window, skip, overflow)?;
+        let overflow = if window_bytes < self.options.header + MAX_FRAME { &mut self.overflow[..] } else { &mut [] };
+        let tap = self.options.tap.as_fd();
+        let length = skip + self.reader.read(tap, &self.posted.batch, self.posted.iovecs, skip, overflow)?;
         if length <= window_bytes {
             self.deliver(length);
         } else if self.options.mergeable {
@@ -260,10 +244,10 @@ impl Receive {
     /// there can never be enough is dropped.
     fn place(&mut self, waiting: Waiting) -> Result<bool, ring::Error> {
         self.posted.grow(&mut self.ring, waiting.length, usize::MAX)?;
-        if self.posted.window_bytes >= waiting.length {
+        if self.posted.bytes >= waiting.length {
             let mut rest = &self.overflow[..waiting.length - waiting.in_window];
             let mut offset = waiting.in_window;
-            for chain in &self.posted.batch.chains()[self.posted.next..self.posted.end] {
+            for chain in &self.posted.batch.chains()[..self.posted.chains] {
                 let chain_bytes = chain.bytes as usize;
                 if offset >= chain_bytes {
                     offset -= chain_bytes;
@@ -276,55 +260,47 @@ impl Receive {
             self.deliver(waiting.length);
             return Ok(true);
         }
-        // The window has all it may have, or the driver has posted all that its ring can hold: waiting is in vain.
-        let all_posted = self.posted.len() + self.completions.len() >= usize::from(self.ring.size());
-        if self.posted.end < self.posted.batch.len() || (all_posted && self.completions.is_empty()) {
+        self.publish()?;
+        // The window has all it may have, or the driver has as much posted as it ever had: waiting is in vain.
+        if self.posted.chains < self.posted.batch.len() || self.posted.batch.len() >= self.posted.most {
             self.waiting = None;
             self.options.counters.receive.dropped_size.add(1);
             return Ok(true);
         }
-        self.publish()?;
         Ok(false)
     }
 
     /// Uses up the chains that hold the `length` bytes at the front of the window.
     fn deliver(&mut self, length: usize) {
-        let first = self.posted.next;
         let mut rest = length;
         let mut used: u16 = 0;
-        while rest > 0 && self.posted.next < self.posted.end {
-            let chain = self.posted.batch.chains()[self.posted.next];
+        let window = &self.posted.batch.chains()[..self.posted.chains];
+        for chain in window {
             let written = rest.min(chain.bytes as usize);
             rest -= written;
             used += 1;
             if self.options.memory.is_logging() {
-                self.mark_dirty(&chain, written);
+                mark_dirty(&self.options.memory, &self.posted.batch, chain, written);
             }
             // A chain is shorter than 4 GiB.
-            let written = written as u32;
-            self.completions.push(Completion { id: chain.id, descriptors: chain.descriptors, written });
-            self.posted.advance(&chain);
+            self.completions.push(chain.completion(written as u32));
+            if rest == 0 {
+                break;
+            }
         }
-        let chain = self.posted.batch.chains()[first];
-        if self.options.tap_header == 0 {
-            copy_to_chain(&self.posted.batch, &chain, 0, &[0; HEADER_WITH_NUM_BUFFERS][..self.options.header]);
+        if let Some(first) = window.first() {
+            if self.options.tap_header == 0 {
+                let header = &[0; HEADER_WITH_NUM_BUFFERS][..self.options.header];
+                copy_to_chain(&self.posted.batch, first, 0, header);
+            }
+            if self.options.header >= HEADER_WITH_NUM_BUFFERS {
+                copy_to_chain(&self.posted.batch, first, NUM_BUFFERS_OFFSET, &used.to_le_bytes());
+            }
         }
-        if self.options.header >= HEADER_WITH_NUM_BUFFERS {
-            copy_to_chain(&self.posted.batch, &chain, NUM_BUFFERS_OFFSET, &used.to_le_bytes());
-        }
+        self.posted.remove_front(usize::from(used));
         let counters = &self.options.counters.receive;
         counters.frames.add(1);
         counters.bytes.add(length.saturating_sub(self.options.header) as u64);
-    }
-
-    #[cold]
-    fn mark_dirty(&self, chain: &Chain, written: usize) {
-        let mut rest = written;
-        for iovec in self.posted.batch.iovecs(chain) {
-            let n = rest.min(iovec.len());
-            self.options.memory.mark_dirty_host(iovec.ptr(), n);
-            rest -= n;
-        }
     }
 
     /// Gives the driver what was delivered, and tells it if it wants to know.
@@ -362,5 +338,15 @@ impl Receive {
         }
         self.ring.rewind();
         self.ring.base()
+    }
+}
+
+#[cold]
+fn mark_dirty(memory: &GuestMemory, batch: &Batch, chain: &Chain, written: usize) {
+    let mut rest = written;
+    for iovec in batch.iovecs(chain) {
+        let n = rest.min(iovec.len());
+        memory.mark_dirty_host(iovec.ptr(), n);
+        rest -= n;
     }
 }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::{BURST, BYTE_BUDGET, ETHERNET_HEADER, FRAME_BUDGET, Halt, MAX_FRAME, Notifier, Progress};
 use crate::counters::{PairCounters, TransmitCounters};
 use crate::engine::FrameWriter;
-use crate::memory::GuestMemory;
+use crate::memory::{GuestAddress, GuestMemory};
 use crate::ring::{self, Batch, Completion, Ring, RingBase};
 
 /// Iovecs that a batch of transmit chains has room for: four for each chain of a burst, and enough for one chain of
@@ -35,9 +35,8 @@ pub(crate) struct Transmit {
     ring: Ring,
     options: TransmitOptions,
     writer: FrameWriter,
-    /// Chains popped from the ring; those before `next` are dealt with.
+    /// Chains popped from the ring and not dealt with.
     batch: Batch,
-    next: usize,
     completions: Vec<Completion>,
 }
 
@@ -54,7 +53,6 @@ impl Transmit {
             options,
             writer: FrameWriter::default(),
             batch: Batch::with_capacity(BURST, BATCH_IOVECS),
-            next: 0,
             completions: Vec::with_capacity(BURST),
         }
     }
@@ -64,7 +62,14 @@ impl Transmit {
     }
 
     pub(crate) fn set_notifier(&mut self, notifier: Notifier) {
+        notifier.notify(&self.options.counters.transmit.calls);
         self.options.notifier = notifier;
+    }
+
+    /// Moves where used-ring writes are logged.
+    pub(crate) fn set_log(&mut self, log: Option<GuestAddress>, memory: &GuestMemory) -> Result<(), ring::Error> {
+        self.ring.set_log(log);
+        self.update_memory(memory)
     }
 
     /// Moves frames until the ring is empty, the tap would block, or the budget is used up.
@@ -73,13 +78,8 @@ impl Transmit {
         let mut frames = 0;
         self.ring.suppress_kicks();
         loop {
-            if self.next == self.batch.len() {
-                self.batch.clear();
-                self.next = 0;
-                let popped = match self.ring.pop_batch(&mut self.batch, BURST) {
-                    Ok(popped) => popped,
-                    Err(error) => return Err(error.into()),
-                };
+            if self.batch.is_empty() {
+                let popped = self.ring.pop_batch(&mut self.batch, BURST)?;
                 if popped == 0 {
                     if self.ring.arm_kicks()? {
                         continue;
@@ -102,7 +102,7 @@ impl Transmit {
     fn write_batch(&mut self, bytes: &mut usize) -> Result<Outcome, Halt> {
         let counters = Arc::clone(&self.options.counters);
         let counters = &counters.transmit;
-        while let Some(chain) = self.batch.chains().get(self.next) {
+        while let Some(&chain) = self.batch.chains().first() {
             // A chain is at most 4 GiB long, and `usize` has 64 bits wherever taps do.
             let length = chain.bytes as usize;
             if !self.options.enabled {
@@ -111,7 +111,7 @@ impl Transmit {
                 counters.dropped_size.add(1);
             } else {
                 let skip = self.options.header - self.options.tap_header;
-                match self.writer.write(self.options.tap.as_fd(), &self.batch, chain, skip) {
+                match self.writer.write(self.options.tap.as_fd(), &self.batch, &chain, skip) {
                     Ok(_) => {
                         counters.frames.add(1);
                         counters.bytes.add((length - self.options.header) as u64);
@@ -126,8 +126,8 @@ impl Transmit {
                 }
             }
             *bytes += length;
-            self.completions.push(Completion { id: chain.id, descriptors: chain.descriptors, written: 0 });
-            self.next += 1;
+            self.completions.push(chain.completion(0));
+            self.batch.remove_front(1);
         }
         Ok(Outcome::Done)
     }
@@ -147,7 +147,6 @@ impl Transmit {
     /// Goes on in another memory table. Chains that wait for the tap are popped again.
     pub(crate) fn update_memory(&mut self, memory: &GuestMemory) -> Result<(), ring::Error> {
         self.batch.clear();
-        self.next = 0;
         self.ring.update_memory(memory)
     }
 

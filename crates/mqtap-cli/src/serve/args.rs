@@ -1,0 +1,260 @@
+//! The arguments of `mqtap serve`, and which of them belong to which NIC.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{ArgMatches, Args};
+use mqtap::MacAddress;
+use mqtap::netdev::Options;
+
+/// Serve TAP devices to virtual machines over vhost-user.
+///
+/// Opens the netdevs, then waits for a VMM on each socket. When a VMM goes, the next one is served; the tap stays.
+/// Without a guest no queue of the tap is attached, and the interface has no carrier.
+///
+/// SIGUSR1 prints the counters of each queue pair to stderr. SIGTERM and SIGINT end it: taps that are not persistent
+/// are gone then, and so are the sockets.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// A netdev in QEMU's syntax, such as tap,id=hn0,ifname=tap0,queues=4 (see docs/options.md).
+    #[arg(long, value_name = "OPTIONS", required_unless_present = "print_capabilities")]
+    pub(crate) netdev: Vec<Options>,
+
+    /// Where to listen for the VMM. A stale socket file is replaced, a live one refused.
+    #[arg(long, visible_alias = "socket-path", value_name = "PATH")]
+    pub(crate) socket: Vec<PathBuf>,
+
+    /// An inherited socket, connected or listening, instead of --socket.
+    #[arg(long, value_name = "N")]
+    pub(crate) fd: Vec<i32>,
+
+    /// Connect to the sockets, on which the VMM listens, rather than listen.
+    #[arg(long)]
+    pub(crate) client: bool,
+
+    /// MAC address of the guest, for VMMs that ask the backend for it (QEMU does not).
+    #[arg(long, value_name = "[ID=]MAC")]
+    pub(crate) mac: Vec<PerNic<MacAddress>>,
+
+    /// MTU of the tap, in bytes; the guest is told.
+    #[arg(long, value_name = "[ID=]BYTES", value_parser = parse_mtu)]
+    pub(crate) mtu: Vec<PerNic<u32>>,
+
+    /// The largest ring a guest may use, in descriptors: a power of two up to 32768.
+    #[arg(long, value_name = "[ID=]N", value_parser = parse_queue_size)]
+    pub(crate) queue_size: Vec<PerNic<u16>>,
+
+    /// Threads that serve the queue pairs of a NIC [default: one for each pair].
+    #[arg(long, value_name = "[ID=]N", value_parser = parse_workers)]
+    pub(crate) workers: Vec<PerNic<u16>>,
+
+    /// CPUs for the workers, such as 2-5,8: one for each worker in turn.
+    #[arg(long, value_name = "[ID=]LIST")]
+    pub(crate) cpus: Vec<PerNic<CpuList>>,
+
+    /// Print what this backend can do, as the vhost-user conventions have it, and end.
+    #[arg(long)]
+    pub(crate) print_capabilities: bool,
+
+    /// The order in which --socket and --fd were given.
+    #[arg(skip)]
+    pub(crate) order: Vec<Endpoint>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mqtap serve --netdev tap,id=hn0,queues=4 --socket /run/vm0.sock
+
+  Then, in QEMU:
+    -object memory-backend-memfd,id=mem,size=1G,share=on -numa node,memdev=mem
+    -chardev socket,id=c0,path=/run/vm0.sock -netdev vhost-user,id=n0,chardev=c0,queues=4
+    -device virtio-net-pci,netdev=n0,mq=on,vectors=10
+
+  Several NICs: the first --socket (or --fd) is the first --netdev's, and so on. The other options
+  hold for all NICs, or for one when the netdev's id stands in front:
+    mqtap serve --netdev tap,id=a --socket a.sock --netdev tap,id=b,queues=2 --socket b.sock --mtu b=9000";
+
+/// Where a VMM is met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Socket(PathBuf),
+    Fd(i32),
+}
+
+/// An option for the NIC with this id, or for all.
+#[derive(Clone, Debug)]
+pub(crate) struct PerNic<T> {
+    id: Option<String>,
+    value: T,
+}
+
+impl<T: FromStr> FromStr for PerNic<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        split(text, str::parse)
+    }
+}
+
+fn split<T, E>(text: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<PerNic<T>, E> {
+    match text.split_once('=') {
+        Some((id, value)) => Ok(PerNic { id: Some(id.to_owned()), value: parse(value)? }),
+        None => Ok(PerNic { id: None, value: parse(text)? }),
+    }
+}
+
+fn parse_number<T: FromStr + Display + PartialOrd + Copy>(text: &str, least: T, most: T) -> Result<T, String> {
+    match text.parse() {
+        Ok(value) if (least..=most).contains(&value) => Ok(value),
+        _ => Err(format!("expected a number from {least} to {most}")),
+    }
+}
+
+fn parse_mtu(text: &str) -> Result<PerNic<u32>, String> {
+    // drivers/net/tun.c: MIN_MTU, MAX_MTU less the Ethernet header.
+    split(text, |text| parse_number(text, 68, 65_521))
+}
+
+fn parse_workers(text: &str) -> Result<PerNic<u16>, String> {
+    split(text, |text| parse_number(text, 1, 256))
+}
+
+fn parse_queue_size(text: &str) -> Result<PerNic<u16>, String> {
+    split(text, |text| match parse_number(text, 2, mqtap_virtio::nic::MAX_RING_SIZE) {
+        Ok(size) if u16::is_power_of_two(size) => Ok(size),
+        _ => Err(format!("expected a power of two from 2 to {}", mqtap_virtio::nic::MAX_RING_SIZE)),
+    })
+}
+
+/// CPU numbers, in the kernel's list syntax.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CpuList(pub(crate) Vec<usize>);
+
+impl FromStr for CpuList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("{text:?} is not a list of CPUs such as 0-3,8");
+        let number = |text: &str| match text.parse() {
+            Ok(cpu) if cpu < rustix::thread::CpuSet::MAX_CPU => Ok(cpu),
+            _ => Err(wrong()),
+        };
+        let mut cpus = Vec::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last {
+                return Err(wrong());
+            }
+            cpus.extend(first..=last);
+        }
+        Ok(Self(cpus))
+    }
+}
+
+/// One NIC, as it was asked for.
+#[derive(Debug)]
+pub(crate) struct NicRequest {
+    pub(crate) netdev: Options,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) mac: Option<MacAddress>,
+    pub(crate) mtu: Option<u32>,
+    pub(crate) queue_size: Option<u16>,
+    pub(crate) workers: Option<u16>,
+    pub(crate) cpus: Vec<usize>,
+}
+
+impl Arguments {
+    /// Sorts the arguments by NIC.
+    pub(crate) fn nics(&self) -> Result<Vec<NicRequest>, String> {
+        let endpoints = &self.order;
+        if endpoints.len() != self.netdev.len() {
+            return Err(format!(
+                "{} --netdev but {} --socket or --fd: each netdev needs one",
+                self.netdev.len(),
+                endpoints.len()
+            ));
+        }
+        for (i, endpoint) in endpoints.iter().enumerate() {
+            if endpoints[..i].contains(endpoint) {
+                return Err(format!("{endpoint} is given twice"));
+            }
+        }
+        let ids: Vec<&str> = self.netdev.iter().map(|netdev| netdev.id.as_str()).collect();
+        for (i, id) in ids.iter().enumerate() {
+            if ids[..i].contains(id) {
+                return Err(format!("netdev id {id:?} is given twice"));
+            }
+        }
+        if ids.len() > 1 && self.mac.iter().any(|mac| mac.id.is_none()) {
+            return Err(format!(
+                "several NICs cannot share one --mac; say which has it, such as --mac {}=52:54:00:12:34:56",
+                ids[0]
+            ));
+        }
+        known("--mac", &self.mac, &ids)?;
+        known("--mtu", &self.mtu, &ids)?;
+        known("--queue-size", &self.queue_size, &ids)?;
+        known("--workers", &self.workers, &ids)?;
+        known("--cpus", &self.cpus, &ids)?;
+        self.netdev
+            .iter()
+            .zip(endpoints)
+            .map(|(netdev, endpoint)| {
+                let id = &netdev.id;
+                Ok(NicRequest {
+                    netdev: netdev.clone(),
+                    endpoint: endpoint.clone(),
+                    mac: pick("--mac", &self.mac, id)?,
+                    mtu: pick("--mtu", &self.mtu, id)?,
+                    queue_size: pick("--queue-size", &self.queue_size, id)?,
+                    workers: pick("--workers", &self.workers, id)?,
+                    cpus: pick("--cpus", &self.cpus, id)?.map_or_else(Vec::new, |list| list.0),
+                })
+            })
+            .collect()
+    }
+}
+
+impl Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Socket(path) => write!(f, "socket {}", path.display()),
+            Self::Fd(number) => write!(f, "file descriptor {number}"),
+        }
+    }
+}
+
+fn known<T>(option: &str, values: &[PerNic<T>], ids: &[&str]) -> Result<(), String> {
+    match values.iter().filter_map(|value| value.id.as_deref()).find(|id| !ids.contains(id)) {
+        Some(id) => Err(format!("{option} {id}=…: there is no netdev with id={id}; there is {}", ids.join(", "))),
+        None => Ok(()),
+    }
+}
+
+/// The value for this NIC: its own, else the one for all.
+fn pick<T: Clone>(option: &str, values: &[PerNic<T>], id: &str) -> Result<Option<T>, String> {
+    for wanted in [Some(id), None] {
+        let mut found = values.iter().filter(|value| value.id.as_deref() == wanted);
+        if let Some(first) = found.next() {
+            if found.next().is_some() {
+                return Err(format!("{option} is given twice for netdev {id}"));
+            }
+            return Ok(Some(first.value.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// `--socket` and `--fd` in the order in which they were given, which clap keeps only as indices.
+pub(crate) fn endpoints_in_order(matches: &ArgMatches) -> Vec<Endpoint> {
+    let indices = |name| matches.indices_of(name).into_iter().flatten();
+    let sockets = matches.get_many::<PathBuf>("socket").into_iter().flatten().cloned().map(Endpoint::Socket);
+    let fds = matches.get_many::<i32>("fd").into_iter().flatten().copied().map(Endpoint::Fd);
+    let mut all: Vec<(usize, Endpoint)> =
+        indices("socket").zip(sockets).chain(indices("fd").zip(fds)).collect();
+    all.sort_by_key(|&(index, _)| index);
+    all.into_iter().map(|(_, endpoint)| endpoint).collect()
+}

@@ -1,0 +1,98 @@
+//! The counters of a NIC as a table for people.
+
+use std::fmt::Write;
+
+use mqtap_virtio::nic::NicSnapshot;
+
+/// One line for each queue pair, and one for all together.
+pub(crate) fn render(id: &str, nic: &NicSnapshot) -> String {
+    let pairs = nic.pairs.len();
+    let attached = nic.pairs.iter().filter(|pair| pair.attached).count();
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "{id} on {}: {pairs} queue pairs ({} virtqueues), {attached} attached",
+        nic.interface,
+        2 * pairs
+    );
+    let _ = writeln!(
+        text,
+        "  {:>4} {:<8} | {:>14} {:>16} {:>10} | {:>14} {:>16} {:>10}",
+        "pair", "queue", "guest->tap", "bytes", "dropped", "tap->guest", "bytes", "dropped"
+    );
+    let mut sum = [0u64; 6];
+    for (index, pair) in nic.pairs.iter().enumerate() {
+        let (transmit, receive) = (&pair.transmit, &pair.receive);
+        let row = [
+            transmit.frames,
+            transmit.bytes,
+            transmit.dropped(),
+            receive.frames,
+            receive.bytes,
+            receive.dropped(),
+        ];
+        for (sum, value) in sum.iter_mut().zip(row) {
+            *sum += value;
+        }
+        let state = if pair.attached { "attached" } else { "detached" };
+        line(&mut text, &index.to_string(), state, &row);
+    }
+    line(&mut text, "all", "", &sum);
+    for (index, pair) in nic.pairs.iter().enumerate() {
+        for (name, count) in reasons(pair) {
+            let _ = writeln!(text, "  pair {index}: {count} {name}");
+        }
+    }
+    text
+}
+
+fn line(text: &mut String, pair: &str, state: &str, row: &[u64; 6]) {
+    let _ = writeln!(
+        text,
+        "  {pair:>4} {state:<8} | {:>14} {:>16} {:>10} | {:>14} {:>16} {:>10}",
+        row[0], row[1], row[2], row[3], row[4], row[5]
+    );
+}
+
+/// Why frames were dropped, and what else went wrong: only what happened.
+fn reasons(pair: &mqtap_virtio::counters::PairSnapshot) -> Vec<(&'static str, u64)> {
+    let (transmit, receive) = (&pair.transmit, &pair.receive);
+    [
+        ("from the guest dropped: ring not enabled", transmit.dropped_disabled),
+        ("from the guest dropped: too short or too long", transmit.dropped_size),
+        ("from the guest dropped: refused by the kernel (bad virtio-net header)", transmit.dropped_rejected),
+        ("from the guest dropped: interface down", transmit.dropped_link_down),
+        ("from the guest dropped: error of the tap", transmit.dropped_error),
+        ("to the guest dropped: ring disabled while they waited", receive.dropped_disabled),
+        ("to the guest dropped: larger than its buffers", receive.dropped_size),
+        ("to the guest dropped: error of the tap", receive.dropped_error),
+        ("times a ring was stopped because the driver broke its rules", pair.broken),
+    ]
+    .into_iter()
+    .filter(|&(_, count)| count > 0)
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mqtap_virtio::counters::PairSnapshot;
+
+    #[test]
+    fn the_table_has_a_line_for_each_pair_and_names_the_reason_of_a_drop() {
+        let mut pairs = vec![PairSnapshot::default(); 2];
+        pairs[0].attached = true;
+        pairs[0].transmit.frames = 7;
+        pairs[1].transmit.frames = 5;
+        pairs[1].receive.dropped_size = 3;
+        let text = render("hn0", &NicSnapshot { interface: "tap0".into(), pairs });
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "hn0 on tap0: 2 queue pairs (4 virtqueues), 1 attached");
+        assert!(lines[2].trim_start().starts_with("0 attached"), "{text}");
+        assert!(lines[3].trim_start().starts_with("1 detached"), "{text}");
+        assert!(lines[4].trim_start().starts_with("all") && lines[4].contains(" 12 "), "{text}");
+        assert_eq!(lines[5], "  pair 1: 3 to the guest dropped: larger than its buffers");
+        assert_eq!(lines.len(), 6, "{text}");
+    }
+}
