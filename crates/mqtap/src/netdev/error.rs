@@ -5,8 +5,8 @@ use thiserror::Error;
 use super::name::OptionName;
 use super::options::MAX_SEND_BUFFER;
 use super::text::{
-    Count, DidYouMean, Nth, Shown, Words, empty_advice, expected_fd, opened_elsewhere_advice, option_advice,
-    script_advice, source_advice, standard_stream, type_advice,
+    Count, DidYouMean, Nth, Shown, Twice, Words, empty_advice, expected_fd, opened_elsewhere_advice,
+    option_advice, range_of, script_advice, source_advice, standard_stream, type_advice,
 };
 use super::value::{NumberError, SizeError};
 use crate::name;
@@ -141,7 +141,7 @@ pub enum OptionsError {
     },
 
     /// A value that is not the number wanted.
-    #[error("{option}={}: {reason}", Shown(.value))]
+    #[error("{option}={}: {reason}; {option}= takes {}", Shown(.value), range_of(*.option))]
     InvalidNumber {
         /// The option.
         option: OptionName,
@@ -267,8 +267,9 @@ pub enum OptionsError {
 
     /// The same file descriptor for two things.
     #[error(
-        "file descriptor {fd} is given twice, in {first}= and {second}=; each queue needs its own, opened separately (a duplicate made by dup() \
-         is the same queue)"
+        "file descriptor {fd} is given twice, {}; each queue needs its own, opened separately (a duplicate made by dup() \
+         is the same queue)",
+        Twice(*.first, *.second)
     )]
     DuplicateFd {
         /// The number.

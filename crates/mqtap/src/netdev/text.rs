@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::name::OptionName;
-use super::suggest;
+use super::options::MAX_QUEUES;
 
 /// Text from outside inside a message: cut to a readable length, control characters escaped.
 pub(super) struct Shown<'a>(pub(super) &'a str);
@@ -76,8 +76,26 @@ impl fmt::Display for Nth {
     }
 }
 
-pub(super) fn type_advice(found: &str) -> String {
-    let advice = match found {
+/// "in fd= and fds=", or once if it is the same.
+pub(super) struct Twice(pub(super) OptionName, pub(super) OptionName);
+
+impl fmt::Display for Twice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(first, second) = self;
+        if first == second { write!(f, "in {first}=") } else { write!(f, "in {first}= and {second}=") }
+    }
+}
+
+/// What a numeric option takes.
+pub(super) fn range_of(option: OptionName) -> String {
+    match option {
+        OptionName::Queues => format!("1 to {MAX_QUEUES}"),
+        _ => format!("0 to {}", u32::MAX),
+    }
+}
+
+pub(super) fn type_advice(found: &str) -> &'static str {
+    match found {
         "bridge" => "; for a tap on a bridge, write `tap` and put the interface on the bridge",
         "vhost-user" => {
             "; `vhost-user` is what QEMU is given to talk to mqtap: `mqtap serve` takes the tap, QEMU the socket"
@@ -86,11 +104,8 @@ pub(super) fn type_advice(found: &str) -> String {
         | "none" | "af-xdp" | "passt" | "vmnet-host" | "vmnet-shared" | "vmnet-bridged" => {
             "; that type is QEMU's own"
         }
-        _ => {
-            return DidYouMean(suggest::closest(found, ["tap"])).to_string();
-        }
-    };
-    advice.to_owned()
+        _ => "; begin with `tap,`",
+    }
 }
 
 pub(super) fn option_advice(option: &str, suggestion: Option<OptionName>) -> String {

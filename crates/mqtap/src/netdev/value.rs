@@ -21,7 +21,7 @@ pub enum NumberError {
     )]
     LeadingZero,
     /// Larger than the option can hold.
-    #[error("it is too large; no value is above {}", u32::MAX)]
+    #[error("it is too large")]
     TooLarge,
 }
 

@@ -129,7 +129,7 @@ fn text_without_options() {
 fn other_types() {
     says(&refused("user,id=a,hostfwd=x"), &["`user`", "one: `tap`", "QEMU's own"]);
     says(&refused("vhost-user,id=a,chardev=c"), &["mqtap serve"]);
-    says(&refused("tpa,id=a"), &["did you mean `tap`?"]);
+    says(&refused("tpa,id=a"), &["`tpa`", "begin with `tap,`"]);
     says(&refused("hn0"), &["`hn0` is not a netdev type"]);
 }
 
@@ -218,6 +218,8 @@ fn bad_numbers() {
         }
     }
     says(&refused("tap,id=a,queues=010"), &["queues=010", "octal for QEMU"]);
+    says(&refused("tap,id=a,queues=-1"), &["negative", "1 to 256"]);
+    says(&refused("tap,id=a,poll-us=x"), &["0 to 4294967295"]);
     assert_eq!(parsed("tap,id=a,queues=0x10").queues, Some(16));
 }
 

@@ -85,7 +85,7 @@ fn file_descriptors_are_not_the_standard_streams() {
 fn a_file_descriptor_serves_one_queue() {
     let error = senseless("tap,id=a,fds=3:4:3");
     assert_eq!(error, OptionsError::DuplicateFd { fd: 3, first: OptionName::Fds, second: OptionName::Fds });
-    says(&error, &["3 is given twice", "each queue needs its own"]);
+    says(&error, &["3 is given twice, in fds=;", "each queue needs its own"]);
     let error = senseless("tap,id=a,fds=3:4,vhostfds=5:4");
     assert_eq!(
         error,
