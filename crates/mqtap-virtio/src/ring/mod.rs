@@ -25,6 +25,7 @@
 mod batch;
 mod chain;
 mod error;
+mod packed;
 mod parts;
 mod split;
 
@@ -36,6 +37,7 @@ pub use error::Error;
 
 use crate::memory::{GuestAddress, GuestMemory, truncations};
 use chain::Walker;
+use packed::PackedRing;
 use parts::Parts;
 use split::SplitRing;
 
@@ -168,6 +170,7 @@ pub struct Ring {
 #[derive(Debug)]
 enum Layout {
     Split(SplitRing),
+    Packed(PackedRing),
 }
 
 // SAFETY: the raw pointers inside go to guest memory, which belongs to the process and which `memory`
@@ -187,7 +190,11 @@ impl Ring {
         }
         let parts = Parts::find(config, memory)?;
         let walker = Walker::new(memory, config.direction, config.features.indirect);
-        let layout = Layout::Split(SplitRing::new(config, parts, walker)?);
+        let layout = if config.features.packed {
+            Layout::Packed(PackedRing::new(config, parts, walker)?)
+        } else {
+            Layout::Split(SplitRing::new(config, parts, walker)?)
+        };
         Ok(Ring { layout, config: *config, memory: memory.clone(), broken: None, truncations: seen })
     }
 
@@ -201,6 +208,7 @@ impl Ring {
         self.check()?;
         let result = match &mut self.layout {
             Layout::Split(ring) => ring.pop(batch, max),
+            Layout::Packed(ring) => ring.pop(batch, max),
         };
         result.map_err(|error| self.break_with(error))
     }
@@ -215,6 +223,7 @@ impl Ring {
         self.check()?;
         match &mut self.layout {
             Layout::Split(ring) => ring.complete(completions),
+            Layout::Packed(ring) => ring.complete(completions),
         }
     }
 
@@ -229,6 +238,7 @@ impl Ring {
         }
         match &mut self.layout {
             Layout::Split(ring) => ring.must_notify(),
+            Layout::Packed(ring) => ring.must_notify(),
         }
     }
 
@@ -239,6 +249,7 @@ impl Ring {
         }
         match &mut self.layout {
             Layout::Split(ring) => ring.suppress_kicks(),
+            Layout::Packed(ring) => ring.suppress_kicks(),
         }
     }
 
@@ -251,6 +262,7 @@ impl Ring {
         self.check()?;
         let result = match &mut self.layout {
             Layout::Split(ring) => ring.arm_kicks(),
+            Layout::Packed(ring) => ring.arm_kicks(),
         };
         result.map_err(|error| self.break_with(error))
     }
@@ -261,6 +273,7 @@ impl Ring {
         match &self.layout {
             _ if self.broken.is_some() => false,
             Layout::Split(ring) => ring.has_available(),
+            Layout::Packed(ring) => ring.has_available(),
         }
     }
 
@@ -269,6 +282,7 @@ impl Ring {
     pub fn base(&self) -> RingBase {
         match &self.layout {
             Layout::Split(ring) => ring.base(),
+            Layout::Packed(ring) => ring.base(),
         }
     }
 
@@ -277,6 +291,7 @@ impl Ring {
     pub fn rewind(&mut self) {
         match &mut self.layout {
             Layout::Split(ring) => ring.rewind(),
+            Layout::Packed(ring) => ring.rewind(),
         }
     }
 
@@ -302,8 +317,15 @@ impl Ring {
         let walker = Walker::new(memory, self.config.direction, self.config.features.indirect);
         match &mut self.layout {
             Layout::Split(ring) => ring.replace(parts, walker),
+            Layout::Packed(ring) => ring.replace(parts, walker),
         }
         Ok(())
+    }
+
+    /// Moves where writes to the used ring are logged ([`RingAddresses::log`]), from the next
+    /// [`update_memory`](Self::update_memory) on.
+    pub fn set_log(&mut self, log: Option<GuestAddress>) {
+        self.config.addresses.log = log;
     }
 
     /// Entries of the ring.
