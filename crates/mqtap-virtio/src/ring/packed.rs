@@ -283,21 +283,14 @@ impl PackedRing {
     /// Whether `event` is among the last `slots` descriptors used. A position outside the ring counts
     /// as passed: the driver is confused, and a notification hurts nobody.
     fn passed(&self, event: Position, slots: u32) -> bool {
-        let size = u32::from(self.size);
-        let (index, event_index) = (u32::from(self.used.index), u32::from(event.index));
-        if event_index >= size || slots >= size {
+        if event.index >= self.size {
             return true;
         }
-        // How far the event lies behind where we are: in this lap if it is before us, or in the last.
-        let behind = if event.wrap == self.used.wrap {
-            match index.checked_sub(event_index) {
-                Some(behind) => behind,
-                None => return false,
-            }
-        } else {
-            index + size - event_index
-        };
-        (1..=slots).contains(&behind)
+        // Positions repeat every two laps. What is used next lies a whole two laps behind.
+        let two_laps = 2 * u32::from(self.size);
+        let place = |at: Position| u32::from(at.index) + if at.wrap { 0 } else { two_laps / 2 };
+        let behind = (place(self.used) + two_laps - 1 - place(event)) % two_laps + 1;
+        behind <= slots
     }
 
     pub(super) fn suppress_kicks(&mut self) {
