@@ -1,1 +1,118 @@
-//! 
+//! Runs tests inside network namespaces of their own.
+//!
+//! A test binary with `harness = false` calls [`run`] from `main`, which [`tests!`](crate::tests) writes. While the process has one thread
+//! it enters a new user namespace (unless it is root), and so may do to its network what root may. Each test then runs in a thread of
+//! its own with a network namespace of its own: tests run in parallel and none sees another, nor the host.
+//!
+//! ```no_run
+//! use mqtap_test_support::{TestResult, ip};
+//!
+//! fn a_dummy_can_be_made() -> TestResult {
+//!     ip("link add d0 type dummy")?;
+//!     Ok(())
+//! }
+//!
+//! mqtap_test_support::tests!(a_dummy_can_be_made);
+//! ```
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+use std::error::Error;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use nix::sched::{CloneFlags, unshare};
+
+/// What a test returns. A panic is a failure as well.
+pub type TestResult = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// Writes `main` for the tests that are named.
+#[macro_export]
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => {
+        fn main() -> std::process::ExitCode {
+            $crate::run(vec![$((stringify!($test), $test as fn() -> $crate::TestResult)),*])
+        }
+    };
+}
+
+/// Runs the tests. Call it before any other thread is started.
+#[must_use]
+pub fn run(tests: Vec<(&'static str, fn() -> TestResult)>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    if !arguments.list
+        && let Err(error) = become_root()
+    {
+        eprintln!("these tests need a user namespace, or root: {error}");
+        return ExitCode::FAILURE;
+    }
+    // Tests wait more than they compute.
+    arguments.test_threads.get_or_insert(4);
+    let trials = tests
+        .into_iter()
+        .map(|(name, test)| Trial::test(name, move || in_namespace(test)))
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Root stays root; anybody else becomes root of a new user namespace.
+fn become_root() -> std::io::Result<()> {
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    if !uid.is_root() {
+        unshare(CloneFlags::CLONE_NEWUSER)?;
+        std::fs::write("/proc/self/setgroups", "deny")?;
+        std::fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+        std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
+    }
+    Ok(())
+}
+
+/// Runs a test in a thread of its own, since a namespace once entered is not left, and the harness uses its threads again.
+fn in_namespace(test: fn() -> TestResult) -> Result<(), Failed> {
+    let thread = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        ip("link set lo up")?;
+        test()
+    });
+    match thread.join() {
+        Ok(result) => result.map_err(|error| Failed::from(error.to_string())),
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("panic");
+            Err(Failed::from(text))
+        }
+    }
+}
+
+/// Runs `ip ARGUMENTS` in the namespace of the calling thread and returns what it printed.
+pub fn ip(arguments: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
+    let output = Command::new("ip").args(arguments.split_whitespace()).output()?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("ip {arguments}: {}", message.trim()).into());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Waits until `condition` holds, at most ten seconds: long enough for any machine, so that only a hang fails.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) -> TestResult {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        if Instant::now() > deadline {
+            return Err(format!("in ten seconds it did not come about that {what}").into());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// How many descriptors this process has open. Tests that count leaks run alone, with `--test-threads 1`, or compare in a process
+/// of their own.
+pub fn open_descriptors() -> std::io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/fd")?.count())
+}

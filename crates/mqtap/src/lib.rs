@@ -1,1 +1,63 @@
-//! 
+//! Multiqueue TAP devices on Linux.
+//!
+//! A tap is a network interface whose other end is a file descriptor: frames that the host sends through the interface are
+//! read from it, frames written to it enter the host. A *multiqueue* tap has up to 256 such descriptors, its queues, and
+//! the kernel spreads flows over those that are attached. It is what stands behind a virtual machine's network card with
+//! as many queues as the machine has CPUs.
+//!
+//! * [`TapDevice`] is one interface with the queues that we have of it, and the settings that all of them share.
+//! * [`TapQueue`] is one queue: [attached](TapQueue::attach) and [detached](TapQueue::detach) at run time, read and
+//!   written.
+//! * [`netdev`] is what people write: QEMU's `-netdev tap,…`.
+//! * [`link`] is the interface as `ip link` shows it.
+//!
+//! The kernel's interface has traps, and this crate's job is that nobody falls into them: an attach that
+//! silently keeps another process's flags, offloads left over from a former user, a detached queue whose number changed, an
+//! errno that means five things. What it returns is verified, and its errors say what was attempted on which interface, why
+//! it failed, and what to do.
+//!
+//! ```no_run
+//! use mqtap::{OpenOptions, TapDevice};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = OpenOptions { name: "tap0".parse()?, queues: 4, ..OpenOptions::default() };
+//! let tap = TapDevice::open(&options)?;
+//! tap.attach_first(2)?; // the kernel now spreads frames over queues 0 and 1
+//! tap.set_up(true)?;
+//!
+//! let mut frame = [0; 65_550];
+//! match tap.queues()[0].read(&mut frame) {
+//!     Ok(length) => println!("{length} bytes, of which the first 10 are the virtio-net header"),
+//!     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => println!("nothing yet"),
+//!     Err(error) => return Err(error.into()),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! On other operating systems the crate builds, and opening anything fails with an error that says so.
+
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod capabilities;
+pub mod device;
+pub mod fd;
+pub mod link;
+pub mod mac;
+pub mod name;
+pub mod netdev;
+pub mod offload;
+pub mod queue;
+#[allow(unsafe_code)]
+mod sys;
+pub mod vnet_header;
+
+pub use capabilities::Capabilities;
+pub use device::{MultiQueue, Namespace, OpenOptions, TapDevice, VnetHeaderMode};
+pub use link::{Link, Links};
+pub use mac::MacAddress;
+pub use name::{InterfaceName, NamePattern, NameRequest};
+pub use offload::Offloads;
+pub use queue::TapQueue;
+pub use vnet_header::VnetHeaderSize;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::error::OptionsError;
 use super::fds;
 use super::name::OptionName;
-use super::options::{Carrier, Id, Options, Qdisc, Script};
+use super::options::{CarrierMode, Id, Options, Qdisc, Script};
 use super::{suggest, value};
 use crate::name::InvalidName;
 
@@ -71,7 +71,8 @@ fn set(options: &mut Options, option: OptionName, text: String) -> Result<(), Op
     match option {
         // Read before the others.
         Name::Type | Name::Id => {}
-        Name::Ifname => options.ifname = Some(interface(option, &text)?),
+        Name::Ifname => options.ifname = interface(option, &text)?,
+        Name::Br if text.contains('%') => return Err(OptionsError::BridgePattern { name: text }),
         Name::Br => options.br = Some(interface(option, &text)?),
         Name::Fd => options.fd = Some(fds::one(option, &text)?),
         Name::Fds => options.fds = Some(fds::list(option, &text)?),
@@ -88,8 +89,8 @@ fn set(options: &mut Options, option: OptionName, text: String) -> Result<(), Op
         Name::Downscript => options.downscript = Some(script(text)),
         Name::Helper => options.helper = Some(text),
         Name::Carrier => {
-            let choices = [Carrier::Guest, Carrier::On, Carrier::Off];
-            options.carrier = choice(option, text, choices, Carrier::as_str, Carrier::CHOICES)?;
+            let choices = [CarrierMode::Guest, CarrierMode::On, CarrierMode::Off];
+            options.carrier = choice(option, text, choices, CarrierMode::as_str, CarrierMode::CHOICES)?;
         }
         Name::Qdisc => {
             let choices = [Qdisc::Noqueue, Qdisc::Mq];
@@ -100,11 +101,7 @@ fn set(options: &mut Options, option: OptionName, text: String) -> Result<(), Op
 }
 
 fn interface<T: FromStr<Err = InvalidName>>(option: OptionName, text: &str) -> Result<T, OptionsError> {
-    text.parse().map_err(|source| OptionsError::InvalidInterfaceName {
-        option,
-        value: text.to_owned(),
-        source,
-    })
+    text.parse().map_err(|source| OptionsError::InvalidInterfaceName { option, source })
 }
 
 fn number(option: OptionName, value: String) -> Result<u32, OptionsError> {

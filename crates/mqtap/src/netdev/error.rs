@@ -163,14 +163,19 @@ pub enum OptionsError {
     },
 
     /// A name no interface can have.
-    #[error("{option}={}: {source}", Shown(.value))]
+    #[error("{option}: {source}")]
     InvalidInterfaceName {
         /// `ifname` or `br`.
         option: OptionName,
-        /// Its value.
-        value: String,
         /// What is wrong with it.
         source: name::InvalidName,
+    },
+
+    /// A `%` in the name of a bridge.
+    #[error("br={}: a bridge exists and is named exactly; only ifname= takes a pattern like `tap%d`", Shown(.name))]
+    BridgePattern {
+        /// The name.
+        name: String,
     },
 
     /// A path that cannot be run.

@@ -4,6 +4,7 @@ mod document;
 mod error;
 mod fds;
 mod name;
+mod open;
 mod options;
 mod parse;
 mod print;
@@ -16,5 +17,6 @@ mod value;
 
 pub use error::{OptionsError, ProgramError};
 pub use name::OptionName;
-pub use options::{Carrier, Id, MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script};
+pub use open::{Error, Netdev, OpenMode};
+pub use options::{CarrierMode, Id, MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script};
 pub use value::{NumberError, SizeError};

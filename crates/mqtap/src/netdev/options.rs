@@ -25,8 +25,8 @@ pub const MAX_SEND_BUFFER: u64 = i32::MAX as u64;
 pub struct Options {
     /// `id`: what the netdev is called in messages and counters, and by the VMM.
     pub id: Id,
-    /// `ifname`: the interface to create or attach to. `None` lets the kernel choose (`tap%d`).
-    pub ifname: Option<NameRequest>,
+    /// `ifname`: the interface to create or attach to. [`NameRequest::KernelChoice`] if it was not given.
+    pub ifname: NameRequest,
     /// `fd`: the number of one inherited tap file descriptor.
     pub fd: Option<i32>,
     /// `fds`: the numbers of inherited tap file descriptors, queue 0 first.
@@ -57,7 +57,7 @@ pub struct Options {
     /// `poll-us`: how long vhost-net polls busily before it sleeps, in microseconds.
     pub poll_us: Option<u32>,
     /// `carrier`: when the interface shows a carrier (link). Not in QEMU.
-    pub carrier: Carrier,
+    pub carrier: CarrierMode,
     /// `exclusive`: refuse an interface on which somebody else has a queue. Not in QEMU.
     pub exclusive: bool,
     /// `qdisc`: the queueing discipline of an interface that is created. Not in QEMU.
@@ -69,7 +69,7 @@ impl Options {
     pub fn new(id: Id) -> Self {
         Self {
             id,
-            ifname: None,
+            ifname: NameRequest::KernelChoice,
             fd: None,
             fds: None,
             queues: None,
@@ -84,7 +84,7 @@ impl Options {
             vhostfds: None,
             vhostforce: None,
             poll_us: None,
-            carrier: Carrier::default(),
+            carrier: CarrierMode::default(),
             exclusive: false,
             qdisc: Qdisc::default(),
         }
@@ -153,9 +153,8 @@ pub enum Script {
 }
 
 /// When the interface shows a carrier (link) to the host.
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Carrier {
+pub enum CarrierMode {
     /// `guest`: while a guest's driver is up. A netdev opened with its queues attached has its guest, so it has a carrier.
     #[default]
     Guest,
@@ -165,7 +164,7 @@ pub enum Carrier {
     Off,
 }
 
-impl Carrier {
+impl CarrierMode {
     pub(super) const CHOICES: &'static [&'static str] = &["guest", "on", "off"];
 
     /// The value as written in the option string.

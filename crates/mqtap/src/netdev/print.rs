@@ -6,7 +6,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::fds;
 use super::name::OptionName as Name;
-use super::options::{Carrier, Options, Qdisc, Script};
+use super::options::{CarrierMode, Options, Qdisc, Script};
+use crate::NameRequest;
 
 /// A value in the form that QEMU's JSON has it in.
 enum Value {
@@ -28,7 +29,8 @@ impl Options {
         Some(match name {
             Name::Type => text(&"tap"),
             Name::Id => text(&self.id),
-            Name::Ifname => text(self.ifname.as_ref()?),
+            Name::Ifname if self.ifname == NameRequest::KernelChoice => return None,
+            Name::Ifname => text(&self.ifname),
             Name::Fd => text(&self.fd?),
             Name::Fds => list(self.fds.as_ref()?),
             Name::Queues => Value::Number(self.queues?.into()),
@@ -43,7 +45,7 @@ impl Options {
             Name::Vhostfds => list(self.vhostfds.as_ref()?),
             Name::Vhostforce => Value::Switch(self.vhostforce?),
             Name::PollUs => Value::Number(self.poll_us?.into()),
-            Name::Carrier if self.carrier == Carrier::default() => return None,
+            Name::Carrier if self.carrier == CarrierMode::default() => return None,
             Name::Carrier => text(&self.carrier.as_str()),
             Name::Exclusive if !self.exclusive => return None,
             Name::Exclusive => Value::Switch(true),

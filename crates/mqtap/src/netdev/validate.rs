@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::error::{OptionsError, ProgramError};
 use super::name::OptionName as Name;
-use super::options::{MAX_QUEUES, MAX_SEND_BUFFER, Options, Script};
+use super::options::{MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script};
+use crate::NameRequest;
 
 impl Options {
     /// Says whether the options make sense, each by itself and together. Looks at nothing but the options: whether the interface exists, the
@@ -89,12 +90,12 @@ impl Options {
             return Ok(());
         };
         let given = [
-            (Name::Ifname, self.ifname.is_some()),
+            (Name::Ifname, self.ifname != NameRequest::KernelChoice),
             (Name::Script, self.script.is_some()),
             (Name::Downscript, self.downscript.is_some()),
             (Name::VnetHdr, self.vnet_hdr.is_some()),
             (Name::Exclusive, self.exclusive),
-            (Name::Qdisc, self.qdisc != super::Qdisc::default()),
+            (Name::Qdisc, self.qdisc != Qdisc::default()),
         ];
         match given.into_iter().find(|(_, given)| *given) {
             Some((option, _)) => Err(OptionsError::NotForOpenQueues { option, source_option }),

@@ -1,7 +1,10 @@
 //! The option string: what it says, and the error of each thing that is wrong with it.
 
 use super::{parsed, refused, says};
-use crate::netdev::{Carrier, Id, NumberError, OptionName, Options, OptionsError, Qdisc, Script, SizeError};
+use crate::NameRequest;
+use crate::netdev::{
+    CarrierMode, Id, NumberError, OptionName, Options, OptionsError, Qdisc, Script, SizeError,
+};
 
 fn named(id: &str) -> Options {
     Options::new(Id::new(id).unwrap())
@@ -23,7 +26,7 @@ fn every_option_reaches_its_field() {
          vhost=on,vhostfd=11,vhostfds=5:6,vhostforce=yes,poll-us=50,carrier=on,exclusive=on,qdisc=mq",
     );
     let mut expected = named("hn0");
-    expected.ifname = Some("tap7".parse().unwrap());
+    expected.ifname = "tap7".parse().unwrap();
     expected.fd = Some(10);
     expected.fds = Some(vec![3, 4]);
     expected.queues = Some(2);
@@ -38,7 +41,7 @@ fn every_option_reaches_its_field() {
     expected.vhostfds = Some(vec![5, 6]);
     expected.vhostforce = Some(true);
     expected.poll_us = Some(50);
-    expected.carrier = Carrier::On;
+    expected.carrier = CarrierMode::On;
     expected.exclusive = true;
     expected.qdisc = Qdisc::Mq;
     assert_eq!(options, expected);
@@ -235,8 +238,8 @@ fn bad_sizes() {
 
 #[test]
 fn words_of_our_own_options() {
-    assert_eq!(parsed("tap,id=a,carrier=guest").carrier, Carrier::Guest);
-    assert_eq!(parsed("tap,id=a,carrier=off").carrier, Carrier::Off);
+    assert_eq!(parsed("tap,id=a,carrier=guest").carrier, CarrierMode::Guest);
+    assert_eq!(parsed("tap,id=a,carrier=off").carrier, CarrierMode::Off);
     assert_eq!(parsed("tap,id=a,qdisc=noqueue").qdisc, Qdisc::Noqueue);
     says(
         &refused("tap,id=a,carrier=gest"),
@@ -254,12 +257,12 @@ fn interface_names() {
             matches!(error, OptionsError::InvalidInterfaceName { option: OptionName::Ifname, .. }),
             "{name}: {error}"
         );
-        says(&error, &[&format!("ifname={name}: ")]);
+        says(&error, &["ifname: interface name", name]);
     }
-    assert!(parsed("tap,id=a,ifname=vm%d").ifname.is_some());
-    assert!(parsed("tap,id=a,ifname=0123456789abcde").ifname.is_some());
+    assert!(matches!(parsed("tap,id=a,ifname=vm%d").ifname, NameRequest::Pattern(_)));
+    assert!(matches!(parsed("tap,id=a,ifname=0123456789abcde").ifname, NameRequest::Exact(_)));
     // A bridge is named exactly.
-    says(&refused("tap,id=a,br=br%d"), &["br=br%d: "]);
+    says(&refused("tap,id=a,br=br%d"), &["br=br%d: ", "named exactly"]);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::netdev::{Carrier, Id, Options, Qdisc, Script};
+use crate::NameRequest;
+use crate::netdev::{CarrierMode, Id, Options, Qdisc, Script};
 
 fn fd() -> impl Strategy<Value = i32> {
     0..=i32::MAX
@@ -36,7 +37,7 @@ prop_compose! {
         helper in prop::option::of("[^\0]{1,20}"),
     ) -> Options {
         let mut options = Options::new(Id::new("x").unwrap());
-        options.ifname = ifname.map(|name| name.parse().unwrap());
+        options.ifname = ifname.map_or(NameRequest::KernelChoice, |name| name.parse().unwrap());
         options.fd = fd;
         options.fds = fds;
         options.queues = queues;
@@ -57,7 +58,7 @@ prop_compose! {
         vhostfd in prop::option::of(fd()),
         vhostfds in prop::option::of(fds()),
         poll_us in prop::option::of(any::<u32>()),
-        carrier in prop::sample::select(vec![Carrier::Guest, Carrier::On, Carrier::Off]),
+        carrier in prop::sample::select(vec![CarrierMode::Guest, CarrierMode::On, CarrierMode::Off]),
         exclusive in any::<bool>(),
         qdisc in prop::sample::select(vec![Qdisc::Noqueue, Qdisc::Mq]),
     ) -> Options {

@@ -1,0 +1,57 @@
+//! What the running kernel can do with taps.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use crate::device::Error;
+use crate::sys::{self, flag};
+
+/// What the kernel says of its tun driver (`TUNGETFEATURES`). Asking touches no device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    flags: u32,
+}
+
+impl Capabilities {
+    /// Asks the kernel.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`]; [`Error::TunMissing`], [`Error::TunPermission`] or [`Error::TunOpen`] if `/dev/net/tun`
+    /// cannot be opened.
+    pub fn probe() -> Result<Self, Error> {
+        if !sys::SUPPORTED {
+            return Err(Error::Unsupported);
+        }
+        let fd = sys::open().map_err(Error::from_open)?;
+        Self::of(fd.as_fd()).map_err(|errno| Error::TunOpen { errno })
+    }
+
+    pub(crate) fn of(fd: BorrowedFd<'_>) -> Result<Self, Errno> {
+        Ok(Self { flags: sys::features(fd)? })
+    }
+
+    /// Several queues on one device (`IFF_MULTI_QUEUE`, Linux 3.8).
+    #[must_use]
+    pub fn multi_queue(self) -> bool {
+        self.flags & u32::from(flag::MULTI_QUEUE) != 0
+    }
+
+    /// A virtio-net header in front of each frame (`IFF_VNET_HDR`).
+    #[must_use]
+    pub fn vnet_header(self) -> bool {
+        self.flags & u32::from(flag::VNET_HDR) != 0
+    }
+
+    /// Devices made without carrier (`IFF_NO_CARRIER`, Linux 6.0).
+    #[must_use]
+    pub fn no_carrier(self) -> bool {
+        self.flags & u32::from(flag::NO_CARRIER) != 0
+    }
+
+    /// The `IFF_*` flags as the kernel gave them.
+    #[must_use]
+    pub fn flags(self) -> u32 {
+        self.flags
+    }
+}

@@ -1,0 +1,253 @@
+//! What can go wrong with a device, each in its own words.
+
+use std::fmt;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use crate::fd::InheritError;
+use crate::link::{self, Holder, describe};
+use crate::name::{InterfaceName, NameRequest};
+use crate::offload::Offloads;
+use crate::queue;
+
+/// Why a device could not be opened, adopted or set.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not on this operating system.
+    #[error("tap devices are supported on Linux only")]
+    Unsupported,
+    /// Not 1 to 256 queues.
+    #[error("a tap has 1 to 256 queues, not {0}")]
+    QueueCount(usize),
+    /// ENOENT.
+    #[error("/dev/net/tun does not exist (ENOENT); load the tun module, or in a container pass the device in (--device /dev/net/tun)")]
+    TunMissing,
+    /// EACCES, EPERM.
+    #[error("cannot open /dev/net/tun: {}; give this user read and write permission on it, or pass open queues with fds=", describe(*.errno))]
+    TunPermission {
+        /// Why.
+        errno: Errno,
+    },
+    /// Anything else about `/dev/net/tun`.
+    #[error("cannot use /dev/net/tun: {}", describe(*.errno))]
+    TunOpen {
+        /// Why.
+        errno: Errno,
+    },
+    /// The namespace could not be entered.
+    #[error("cannot open a tap in the network namespace {path}: {source}")]
+    Namespace {
+        /// Of the namespace.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An old kernel.
+    #[error("this kernel has no multiqueue taps (no IFF_MULTI_QUEUE; Linux 3.8 brought it); use queues=1")]
+    NoMultiQueue,
+    /// An old kernel.
+    #[error("this kernel has no taps with a virtio-net header (no IFF_VNET_HDR); use vnet_hdr=off")]
+    NoVnetHeader,
+    /// The name belongs to something else.
+    #[error("{0} exists and is not a tap; choose another name, or delete it with `ip link del {0}`")]
+    NotATap(InterfaceName),
+    /// Several queues of a device that can have one.
+    #[error(
+        "cannot open {queues} queues of {interface}: it exists and was made without multi_queue; use queues=1, or make it again with `ip link del {interface}; ip tuntap add dev {interface} mode tap multi_queue vnet_hdr`"
+    )]
+    SingleQueue {
+        /// The device.
+        interface: InterfaceName,
+        /// Queues that were asked for.
+        queues: u16,
+    },
+    /// Somebody else has queues, and the device was wanted for us alone.
+    #[error("{interface} is in use ({queues} queues are open), and it was to be used exclusively{}", held_by(holders))]
+    InUse {
+        /// The device.
+        interface: InterfaceName,
+        /// Queues that are open.
+        queues: u32,
+        /// Who has them, as far as it can be seen.
+        holders: Vec<Holder>,
+    },
+    /// EBUSY.
+    #[error("cannot open a queue of {interface}: EBUSY: a device without multi_queue has one queue, and it is open already{}", held_by(holders))]
+    Busy {
+        /// The device.
+        interface: NameRequest,
+        /// Who has it, as far as it can be seen.
+        holders: Vec<Holder>,
+    },
+    /// E2BIG.
+    #[error("cannot open queue {queue} of {interface}: E2BIG: the kernel allows 256 queues on a device, and others have some of them{}", held_by(holders))]
+    TooManyQueues {
+        /// The device.
+        interface: InterfaceName,
+        /// The queue that was one too many.
+        queue: u16,
+        /// Who has queues, as far as it can be seen.
+        holders: Vec<Holder>,
+    },
+    /// EPERM on a new device.
+    #[error("cannot make {0}: EPERM: this needs CAP_NET_ADMIN; or have an administrator make it for this user: `ip tuntap add dev {0} mode tap multi_queue vnet_hdr user $USER`")]
+    CreatePermission(NameRequest),
+    /// EPERM on an existing device.
+    #[error("cannot open a queue of {interface}: EPERM: it belongs to {}, and this process is neither nor has CAP_NET_ADMIN", owners(*.owner, *.group))]
+    OwnerPermission {
+        /// The device.
+        interface: InterfaceName,
+        /// Its owner.
+        owner: Option<u32>,
+        /// Its group.
+        group: Option<u32>,
+    },
+    /// Any other refusal of `TUNSETIFF`.
+    #[error("cannot open queue {queue} of {interface} (TUNSETIFF): {}", describe(*.errno))]
+    Open {
+        /// The device.
+        interface: NameRequest,
+        /// The queue.
+        queue: u16,
+        /// Why.
+        errno: Errno,
+    },
+    /// The kernel kept other flags than those asked for, without a word.
+    #[error(
+        "{interface} was opened, but the kernel kept its {flag} {state}: another process set it so and has it open{}", held_by(holders)
+    )]
+    FlagKept {
+        /// The device.
+        interface: InterfaceName,
+        /// The flag.
+        flag: &'static str,
+        /// `on` or `off`.
+        state: &'static str,
+        /// Who has queues, as far as it can be seen.
+        holders: Vec<Holder>,
+    },
+    /// The device was deleted or renamed between two queues.
+    #[error("{0} was deleted or renamed while its queues were opened; try again")]
+    Changed(InterfaceName),
+    /// EBADFD.
+    #[error("cannot {what} of {interface}: EBADFD: the interface was deleted; make it again and reopen it")]
+    DeviceGone {
+        /// What was attempted.
+        what: &'static str,
+        /// The device.
+        interface: InterfaceName,
+    },
+    /// A setting was refused.
+    #[error("cannot {what} of {interface}: {}{}", describe(*.errno), hint(what, *.errno))]
+    Setting {
+        /// What was attempted.
+        what: &'static str,
+        /// The device.
+        interface: InterfaceName,
+        /// Why.
+        errno: Errno,
+    },
+    /// Offloads would come without the header that describes them.
+    #[error("{interface} has no virtio-net header, so it cannot have the offloads {offloads}; open it with vnet_hdr=on")]
+    OffloadsWithoutHeader {
+        /// The device.
+        interface: InterfaceName,
+        /// What was asked for.
+        offloads: Offloads,
+    },
+    /// A number that names no usable descriptor.
+    #[error("fds={}: {source}", source.number())]
+    Inherit {
+        /// Why.
+        #[from]
+        source: InheritError,
+    },
+    /// The same number twice.
+    #[error("file descriptor {0} is given twice; each queue has its own")]
+    FdTwice(RawFd),
+    /// Two numbers, one open file.
+    #[error("file descriptors {0} and {1} are the same queue (one was made from the other by dup); each queue is opened on its own")]
+    SameQueue(RawFd, RawFd),
+    /// Not `/dev/net/tun`.
+    #[error("file descriptor {0} is not a tap queue; it must be an open /dev/net/tun on which TUNSETIFF was done")]
+    NotATapFd(RawFd),
+    /// No device behind it.
+    #[error("file descriptor {0} is /dev/net/tun without a device (EBADFD): TUNSETIFF was not done on it, or its interface was deleted")]
+    NoDevice(RawFd),
+    /// A tun, or a tap with a packet information header.
+    #[error("file descriptor {fd} ({interface}) {problem}")]
+    FdFlags {
+        /// The number.
+        fd: RawFd,
+        /// Its interface.
+        interface: InterfaceName,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Queues of two devices.
+    #[error("file descriptors {first_fd} ({first}) and {fd} ({other}) belong to different devices; all queues of a netdev are one device's")]
+    OtherDevice {
+        /// A number.
+        first_fd: RawFd,
+        /// Its interface.
+        first: InterfaceName,
+        /// Another number.
+        fd: RawFd,
+        /// Its interface.
+        other: InterfaceName,
+    },
+    /// A queue.
+    #[error(transparent)]
+    Queue(#[from] queue::Error),
+    /// The link.
+    #[error(transparent)]
+    Link(#[from] link::Error),
+}
+
+impl Error {
+    pub(crate) fn from_open(errno: Errno) -> Self {
+        match errno {
+            Errno::NOENT | Errno::NXIO | Errno::NODEV => Self::TunMissing,
+            Errno::ACCESS | Errno::PERM => Self::TunPermission { errno },
+            errno => Self::TunOpen { errno },
+        }
+    }
+}
+
+fn held_by(holders: &[Holder]) -> impl fmt::Display + '_ {
+    struct List<'a>(&'a [Holder]);
+    impl fmt::Display for List<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let mut last = None;
+            let mut holders = self.0.iter().filter(|holder| last.replace(holder.pid) != Some(holder.pid));
+            if let Some(first) = holders.next() {
+                write!(f, "; held by {} (pid {})", first.command, first.pid)?;
+            }
+            for holder in holders {
+                write!(f, ", {} (pid {})", holder.command, holder.pid)?;
+            }
+            Ok(())
+        }
+    }
+    List(holders)
+}
+
+fn owners(owner: Option<u32>, group: Option<u32>) -> String {
+    match (owner, group) {
+        (Some(uid), Some(gid)) => format!("user {uid} in group {gid} (both must match)"),
+        (Some(uid), None) => format!("user {uid}"),
+        (None, Some(gid)) => format!("group {gid}"),
+        (None, None) => "nobody".to_owned(),
+    }
+}
+
+fn hint(what: &str, errno: Errno) -> &'static str {
+    match errno {
+        Errno::PERM if what.contains("carrier") => "; the kernel gives carrier only to a device with an attached queue",
+        Errno::INVAL if what.contains("owner") || what.contains("group") => "; it has no mapping in this user namespace",
+        _ => "",
+    }
+}

@@ -1,0 +1,348 @@
+//! A tap device: one interface, its queues, and the settings that all of them share.
+
+mod adopt;
+mod error;
+mod open;
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+pub use error::Error;
+
+use crate::link::{self, Link, Links};
+use crate::mac::MacAddress;
+use crate::name::{InterfaceName, NameRequest};
+use crate::offload::Offloads;
+use crate::queue::{self, TapQueue};
+use crate::sys;
+use crate::vnet_header::VnetHeaderSize;
+
+/// The most queues of a device, attached and detached together (drivers/net/tun.c: `MAX_TAP_QUEUES`).
+pub const MAX_QUEUES: u16 = 256;
+
+/// Whether frames have a virtio-net header (`IFF_VNET_HDR`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VnetHeaderMode {
+    /// It is an error if the kernel cannot.
+    Require,
+    /// If the kernel can.
+    #[default]
+    IfAvailable,
+    /// Frames only. There are no offloads then.
+    Off,
+}
+
+/// Whether the device can have several queues (`IFF_MULTI_QUEUE`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MultiQueue {
+    /// As an existing device has it; a new one if more than one queue is asked for.
+    #[default]
+    Auto,
+    /// Always, so that queues can be added later.
+    Always,
+}
+
+/// A network namespace other than the caller's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Namespace {
+    /// A file such as `/run/netns/blue`.
+    Path(PathBuf),
+    /// That of a process.
+    Pid(u32),
+    /// As `ip netns` names it.
+    Name(String),
+}
+
+impl Namespace {
+    /// The file that stands for it.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Path(path) => path.clone(),
+            Self::Pid(pid) => format!("/proc/{pid}/ns/net").into(),
+            Self::Name(name) => Path::new("/run/netns").join(name),
+        }
+    }
+}
+
+/// How a device is opened.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// What it is called.
+    pub name: NameRequest,
+    /// Queues to open: 1 to 256.
+    pub queues: u16,
+    /// Whether frames have a virtio-net header.
+    pub vnet_header: VnetHeaderMode,
+    /// Whether the device can have several queues.
+    pub multi_queue: MultiQueue,
+    /// Refuse a device of which somebody else has queues open.
+    pub exclusive: bool,
+    /// Leave a new multi-queue device its `mq` qdisc, which costs 6 MiB of kernel memory once it is up and gives tc
+    /// counters for each queue. Otherwise it gets `noqueue`.
+    pub keep_mq_qdisc: bool,
+    /// Limit of what may be on its way into the host, in bytes (`TUNSETSNDBUF`). Setting any turns off the kernel's fast
+    /// path for writes.
+    pub send_buffer: Option<u32>,
+    /// Whether the device outlives its last queue.
+    pub persist: Option<bool>,
+    /// User that may open it.
+    pub owner: Option<u32>,
+    /// Group whose members may open it; together with an owner, both must match.
+    pub group: Option<u32>,
+    /// Leave all queues detached.
+    pub start_detached: bool,
+    /// Whether the interface has carrier.
+    pub carrier: bool,
+    /// Where: in the caller's namespace if `None`.
+    pub namespace: Option<Namespace>,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            name: NameRequest::KernelChoice,
+            queues: 1,
+            vnet_header: VnetHeaderMode::default(),
+            multi_queue: MultiQueue::default(),
+            exclusive: false,
+            keep_mq_qdisc: false,
+            send_buffer: None,
+            persist: None,
+            owner: None,
+            group: None,
+            start_detached: false,
+            carrier: true,
+            namespace: None,
+        }
+    }
+}
+
+/// A tap device with the queues that we have of it.
+///
+/// A device that is not persistent goes away with its last queue.
+#[derive(Debug)]
+pub struct TapDevice {
+    queues: Vec<Arc<TapQueue>>,
+    name: InterfaceName,
+    index: u32,
+    multi_queue: bool,
+    vnet_header: bool,
+    persistent: bool,
+    supported_offloads: Offloads,
+    links: Links,
+}
+
+impl TapDevice {
+    /// Opens a device: makes it, or opens queues of one that exists. All queues or none: whatever was made is undone if
+    /// anything fails.
+    ///
+    /// The flags are read back after each queue, and what the device may have inherited from former users is set to
+    /// known values: no offloads, a virtio-net header of 10 bytes.
+    ///
+    /// # Errors
+    /// See [`Error`]: each cause has its own.
+    pub fn open(options: &OpenOptions) -> Result<Self, Error> {
+        open::open(options)
+    }
+
+    /// Takes over queues of one device that somebody else opened, by their inherited numbers.
+    ///
+    /// Nothing is taken unless all are good: taps with `IFF_NO_PI`, of one device, with the same flags, with
+    /// `IFF_MULTI_QUEUE` if there are several, each its own open file. They are made non-blocking, which whoever shares
+    /// the open files with us sees as well, and close-on-exec.
+    ///
+    /// # Errors
+    /// See [`Error`]. The descriptors stay open and untaken.
+    pub fn adopt(numbers: &[i32]) -> Result<Self, Error> {
+        adopt::adopt(numbers)
+    }
+
+    /// The interface's name when it was opened.
+    #[must_use]
+    pub fn name(&self) -> InterfaceName {
+        self.name
+    }
+
+    /// The interface's index in its namespace.
+    #[must_use]
+    pub fn interface_index(&self) -> u32 {
+        self.index
+    }
+
+    /// The queues, in the order in which they were opened or given.
+    #[must_use]
+    pub fn queues(&self) -> &[Arc<TapQueue>] {
+        &self.queues
+    }
+
+    /// How many queues we have.
+    #[must_use]
+    pub fn queue_count(&self) -> u16 {
+        // At most MAX_QUEUES.
+        self.queues.len() as u16
+    }
+
+    /// Whether the device can have several queues.
+    #[must_use]
+    pub fn is_multi_queue(&self) -> bool {
+        self.multi_queue
+    }
+
+    /// Whether frames have a virtio-net header.
+    #[must_use]
+    pub fn has_vnet_header(&self) -> bool {
+        self.vnet_header
+    }
+
+    /// Whether the device outlived its last queue when it was opened.
+    #[must_use]
+    pub fn is_persistent(&self) -> bool {
+        self.persistent
+    }
+
+    /// The offloads that this kernel accepts for a device like this: learned when it was opened.
+    #[must_use]
+    pub fn supported_offloads(&self) -> Offloads {
+        self.supported_offloads
+    }
+
+    /// Says which offloads frames read from this device may have, and returns what the kernel accepted: what it does not
+    /// know is left out, newest first.
+    ///
+    /// # Errors
+    /// [`Error::OffloadsWithoutHeader`], [`Error::DeviceGone`], [`Error::Setting`].
+    pub fn set_offloads(&self, wanted: Offloads) -> Result<Offloads, Error> {
+        if !self.vnet_header && !wanted.is_empty() {
+            return Err(Error::OffloadsWithoutHeader { interface: self.name, offloads: wanted });
+        }
+        descend(self.control(), wanted).map_err(|errno| self.setting("set the offloads (TUNSETOFFLOAD)", errno))
+    }
+
+    /// Sets the length of the virtio-net header, for all queues.
+    ///
+    /// # Errors
+    /// [`Error::DeviceGone`], [`Error::Setting`].
+    pub fn set_vnet_header_size(&self, size: VnetHeaderSize) -> Result<(), Error> {
+        // At most 24.
+        sys::set_vnet_header_size(self.control(), size.len() as i32)
+            .map_err(|errno| self.setting("set the virtio-net header size (TUNSETVNETHDRSZ)", errno))
+    }
+
+    /// Limits what may be on its way into the host, in bytes. The kernel applies it to queues that are attached.
+    ///
+    /// # Errors
+    /// [`Error::DeviceGone`], [`Error::Setting`] (EINVAL for 0).
+    pub fn set_send_buffer(&self, bytes: u32) -> Result<(), Error> {
+        sys::set_send_buffer(self.control(), i32::try_from(bytes).unwrap_or(i32::MAX))
+            .map_err(|errno| self.setting("set the send buffer (TUNSETSNDBUF)", errno))
+    }
+
+    /// Gives the interface carrier, or takes it.
+    ///
+    /// # Errors
+    /// [`Error::DeviceGone`]; [`Error::Setting`] with EPERM to give carrier while no queue is attached.
+    pub fn set_carrier(&self, on: bool) -> Result<(), Error> {
+        sys::set_carrier(self.control(), on)
+            .map_err(|errno| self.setting("set the carrier (TUNSETCARRIER)", errno))
+    }
+
+    /// Has the device outlive its last queue, or not.
+    ///
+    /// # Errors
+    /// [`Error::DeviceGone`], [`Error::Setting`].
+    pub fn set_persist(&self, on: bool) -> Result<(), Error> {
+        sys::set_persist(self.control(), on)
+            .map_err(|errno| self.setting("set the persistence (TUNSETPERSIST)", errno))
+    }
+
+    /// Lets this user open the device.
+    ///
+    /// # Errors
+    /// [`Error::DeviceGone`], [`Error::Setting`].
+    pub fn set_owner(&self, uid: u32) -> Result<(), Error> {
+        sys::set_owner(self.control(), uid).map_err(|errno| self.setting("set the owner (TUNSETOWNER)", errno))
+    }
+
+    /// Lets members of this group open the device.
+    ///
+    /// # Errors
+    /// [`Error::DeviceGone`], [`Error::Setting`].
+    pub fn set_group(&self, gid: u32) -> Result<(), Error> {
+        sys::set_group(self.control(), gid).map_err(|errno| self.setting("set the group (TUNSETGROUP)", errno))
+    }
+
+    /// Attaches the first `n` queues, in ascending order, and detaches the others, in descending order: so the
+    /// kernel's numbers of the attached queues are ours.
+    ///
+    /// # Errors
+    /// See [`queue::Error`].
+    pub fn attach_first(&self, n: u16) -> Result<(), queue::Error> {
+        let (attached, detached) = self.queues.split_at(usize::from(n).min(self.queues.len()));
+        detached.iter().rev().try_for_each(|queue| queue.detach())?;
+        attached.iter().try_for_each(|queue| queue.attach())
+    }
+
+    /// The interface as the network stack sees it now.
+    ///
+    /// # Errors
+    /// See [`link::Error`].
+    pub fn link(&self) -> Result<Link, link::Error> {
+        self.links.get(self.index)
+    }
+
+    /// Brings the interface up or down.
+    ///
+    /// # Errors
+    /// See [`Links::set_up`].
+    pub fn set_up(&self, up: bool) -> Result<(), link::Error> {
+        self.links.set_up(self.index, up)
+    }
+
+    /// Sets the interface's MTU, in bytes.
+    ///
+    /// # Errors
+    /// See [`Links::set_mtu`].
+    pub fn set_mtu(&self, mtu: u32) -> Result<(), link::Error> {
+        self.links.set_mtu(self.index, mtu)
+    }
+
+    /// Sets the interface's own address: the host's end, not the guest's.
+    ///
+    /// # Errors
+    /// See [`Links::set_mac`].
+    pub fn set_mac(&self, mac: MacAddress) -> Result<(), link::Error> {
+        self.links.set_mac(self.index, mac)
+    }
+
+    /// Any queue will do for what is the device's.
+    fn control(&self) -> BorrowedFd<'_> {
+        self.queues[0].as_fd()
+    }
+
+    fn setting(&self, what: &'static str, errno: Errno) -> Error {
+        setting(self.name, what, errno)
+    }
+}
+
+fn setting(interface: InterfaceName, what: &'static str, errno: Errno) -> Error {
+    if errno == Errno::BADFD {
+        return Error::DeviceGone { what, interface };
+    }
+    Error::Setting { what, interface, errno }
+}
+
+/// Tries sets of offloads until the kernel accepts one.
+fn descend(fd: BorrowedFd<'_>, wanted: Offloads) -> Result<Offloads, Errno> {
+    let mut result = Err(Errno::INVAL);
+    for rung in wanted.ladder() {
+        result = sys::set_offload(fd, rung.bits()).map(|()| rung);
+        if result != Err(Errno::INVAL) {
+            break;
+        }
+    }
+    result
+}

@@ -1,0 +1,255 @@
+//! The interface as the network stack sees it: up or down, MTU, MAC, carrier, and how many queues a tap has.
+//!
+//! All of it goes over rtnetlink (rtnetlink(7)), in the network namespace in which the [`Links`] was opened.
+
+use std::os::fd::RawFd;
+
+use rustix::io::Errno;
+
+use crate::mac::MacAddress;
+use crate::name::InterfaceName;
+
+#[cfg(all(target_os = "linux", not(mqtap_other_os)))]
+mod netlink;
+#[cfg(all(target_os = "linux", not(mqtap_other_os)))]
+use netlink::Socket;
+
+#[cfg(not(all(target_os = "linux", not(mqtap_other_os))))]
+mod unsupported;
+#[cfg(not(all(target_os = "linux", not(mqtap_other_os))))]
+use unsupported::Socket;
+
+/// Why an interface could not be looked at or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not on this operating system.
+    #[error("tap devices are supported on Linux only")]
+    Unsupported,
+    /// No netlink socket.
+    #[error("cannot talk to the kernel's network configuration (rtnetlink): {0}")]
+    Socket(#[source] std::io::Error),
+    /// No such interface.
+    #[error("there is no interface {0} in this network namespace")]
+    NotFound(String),
+    /// The kernel refused.
+    #[error("cannot {what} of {interface}: {}{}", describe(*.errno), remedy(*.errno))]
+    Refused {
+        /// What was attempted.
+        what: &'static str,
+        /// On which interface.
+        interface: String,
+        /// Why.
+        errno: Errno,
+    },
+    /// An answer that makes no sense.
+    #[error("the kernel's answer about {0} cannot be understood")]
+    Answer(String),
+}
+
+/// An errno by name and meaning: `EPERM: Operation not permitted`.
+pub(crate) fn describe(errno: Errno) -> String {
+    let text = std::io::Error::from(errno).to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let name = match errno {
+        Errno::PERM => "EPERM",
+        Errno::ACCESS => "EACCES",
+        Errno::NOENT => "ENOENT",
+        Errno::NODEV => "ENODEV",
+        Errno::NXIO => "ENXIO",
+        Errno::BUSY => "EBUSY",
+        Errno::INVAL => "EINVAL",
+        Errno::EXIST => "EEXIST",
+        Errno::TOOBIG => "E2BIG",
+        Errno::NOMEM => "ENOMEM",
+        Errno::MFILE => "EMFILE",
+        Errno::NFILE => "ENFILE",
+        Errno::BADF => "EBADF",
+        Errno::BADFD => "EBADFD",
+        Errno::NOTTY => "ENOTTY",
+        Errno::OPNOTSUPP => "EOPNOTSUPP",
+        Errno::IO => "EIO",
+        Errno::FAULT => "EFAULT",
+        Errno::NOBUFS => "ENOBUFS",
+        _ => return format!("errno {}: {text}", errno.raw_os_error()),
+    };
+    format!("{name}: {text}")
+}
+
+fn remedy(errno: Errno) -> &'static str {
+    match errno {
+        Errno::PERM => "; this needs CAP_NET_ADMIN in the namespace of the interface",
+        Errno::NODEV => "; the interface is gone",
+        _ => "",
+    }
+}
+
+/// An interface at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Link {
+    /// Its number in its namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: InterfaceName,
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// Whether it has carrier.
+    pub carrier: bool,
+    /// Largest packet without the Ethernet header, in bytes.
+    pub mtu: u32,
+    /// Its own address, not the guest's. `None` for interfaces without one.
+    pub mac: Option<MacAddress>,
+    /// Index of the bridge (or other master) it belongs to.
+    pub master: Option<u32>,
+    /// What only a tun or tap has; `None` for other kinds.
+    pub tun: Option<TunLink>,
+}
+
+/// What the kernel tells of a tun or tap (`IFLA_TUN_*`, include/uapi/linux/if_link.h).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TunLink {
+    /// A tap (Ethernet frames) rather than a tun (IP packets).
+    pub tap: bool,
+    /// Made for several queues.
+    pub multi_queue: bool,
+    /// Outlives its last queue.
+    pub persistent: bool,
+    /// Frames have a virtio-net header.
+    pub vnet_header: bool,
+    /// User that may attach.
+    pub owner: Option<u32>,
+    /// Group that may attach.
+    pub group: Option<u32>,
+    /// Queues that are attached. Told for multi-queue devices only.
+    pub attached_queues: u32,
+    /// Queues that are detached.
+    pub detached_queues: u32,
+}
+
+/// Which interface is meant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Which<'a> {
+    Name(&'a str),
+    Index(u32),
+}
+
+impl Which<'_> {
+    pub(crate) fn label(self) -> String {
+        match self {
+            Self::Name(name) => name.to_owned(),
+            Self::Index(index) => format!("#{index}"),
+        }
+    }
+}
+
+/// A view of the interfaces of one network namespace.
+#[derive(Debug)]
+pub struct Links {
+    socket: Socket,
+}
+
+impl Links {
+    /// Opens a view of the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], [`Error::Socket`].
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self { socket: Socket::open()? })
+    }
+
+    /// The interface with this name; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Socket`], [`Error::Refused`], [`Error::Answer`].
+    pub fn find(&self, name: InterfaceName) -> Result<Option<Link>, Error> {
+        match self.socket.get(Which::Name(name.as_str())) {
+            Err(Error::NotFound(_)) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    /// The interface with this index.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Socket`], [`Error::Refused`], [`Error::Answer`].
+    pub fn get(&self, index: u32) -> Result<Link, Error> {
+        self.socket.get(Which::Index(index))
+    }
+
+    /// Brings the interface up or down.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Refused`] (EPERM without CAP_NET_ADMIN), [`Error::Socket`].
+    pub fn set_up(&self, index: u32, up: bool) -> Result<(), Error> {
+        self.socket.set_up(index, up)
+    }
+
+    /// Sets the MTU, in bytes: 68 to 65521 for a tap.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Refused`] (EPERM without CAP_NET_ADMIN, EINVAL out of range), [`Error::Socket`].
+    pub fn set_mtu(&self, index: u32, mtu: u32) -> Result<(), Error> {
+        self.socket.set_mtu(index, mtu)
+    }
+
+    /// Sets the interface's own address.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Refused`] (EPERM without CAP_NET_ADMIN, EADDRNOTAVAIL for a multicast address),
+    /// [`Error::Socket`].
+    pub fn set_mac(&self, index: u32, mac: MacAddress) -> Result<(), Error> {
+        self.socket.set_mac(index, mac)
+    }
+
+    /// Deletes the interface.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Refused`], [`Error::Socket`].
+    pub fn delete(&self, index: u32) -> Result<(), Error> {
+        self.socket.delete(index)
+    }
+
+    /// Makes `noqueue` the root qdisc. Before a multi-queue device first comes up this spares 6 MiB of kernel memory
+    /// for the 256 queues that it might have.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Refused`], [`Error::Socket`].
+    pub fn set_noqueue(&self, index: u32) -> Result<(), Error> {
+        self.socket.set_noqueue(index)
+    }
+}
+
+/// A process that has a queue of an interface open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// Its name (`/proc/PID/comm`).
+    pub command: String,
+    /// The descriptor.
+    pub fd: RawFd,
+}
+
+/// Who has queues of `interface` open, as far as `/proc` shows it to this user: `/proc/PID/fdinfo` names the interface
+/// of a tun descriptor (drivers/net/tun.c: `tun_chr_show_fdinfo`). Names are per namespace, and fdinfo does not tell of
+/// which, so a namesake elsewhere can be among them.
+#[must_use]
+pub fn holders(interface: InterfaceName) -> Vec<Holder> {
+    let number = |entry: &std::fs::DirEntry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+    let entries = |path: String| std::fs::read_dir(path).into_iter().flatten().flatten();
+    let wanted = format!("iff:\t{interface}");
+    let mut holders = Vec::new();
+    for pid in entries("/proc".to_owned()).filter_map(|entry| number(&entry)) {
+        for fd in entries(format!("/proc/{pid}/fdinfo")).filter_map(|entry| number(&entry)) {
+            let Ok(info) = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")) else { continue };
+            if info.lines().any(|line| line == wanted) {
+                let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                // A descriptor's number fits a C int.
+                holders.push(Holder { pid, command: command.trim_end().to_owned(), fd: fd as RawFd });
+            }
+        }
+    }
+    holders
+}

@@ -1,0 +1,37 @@
+//! No rtnetlink here.
+
+use super::{Error, Link, Which};
+use crate::mac::MacAddress;
+
+#[derive(Debug)]
+pub(super) struct Socket(std::convert::Infallible);
+
+impl Socket {
+    pub(super) fn open() -> Result<Self, Error> {
+        Err(Error::Unsupported)
+    }
+
+    pub(super) fn get(&self, _: Which<'_>) -> Result<Link, Error> {
+        match self.0 {}
+    }
+
+    pub(super) fn set_up(&self, _: u32, _: bool) -> Result<(), Error> {
+        match self.0 {}
+    }
+
+    pub(super) fn set_mtu(&self, _: u32, _: u32) -> Result<(), Error> {
+        match self.0 {}
+    }
+
+    pub(super) fn set_mac(&self, _: u32, _: MacAddress) -> Result<(), Error> {
+        match self.0 {}
+    }
+
+    pub(super) fn delete(&self, _: u32) -> Result<(), Error> {
+        match self.0 {}
+    }
+
+    pub(super) fn set_noqueue(&self, _: u32) -> Result<(), Error> {
+        match self.0 {}
+    }
+}

@@ -1,0 +1,169 @@
+//! One queue of a tap: a file descriptor that frames are read from and written to.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use crate::link::describe;
+use crate::name::InterfaceName;
+use crate::sys::{self, flag};
+
+/// Why a queue could not be attached, detached or looked at.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The interface was deleted while the queue was open (EBADFD).
+    #[error("cannot {what} queue {queue} of {interface}: EBADFD: the interface was deleted; make it again and reopen it")]
+    DeviceGone {
+        /// What was attempted.
+        what: &'static str,
+        /// Number of the queue.
+        queue: u16,
+        /// The interface.
+        interface: InterfaceName,
+    },
+    /// A classic filter keeps the kernel from attaching (drivers/net/tun.c: `tun_attach`).
+    #[error(
+        "the kernel accepted queue {queue} of {interface} and did not attach it; a classic packet filter (TUNATTACHFILTER) on the device does this: detach the filter, or use an eBPF filter"
+    )]
+    NotAttached {
+        /// Number of the queue.
+        queue: u16,
+        /// The interface.
+        interface: InterfaceName,
+    },
+    /// Any other refusal.
+    #[error("cannot {what} queue {queue} of {interface}: {}", describe(*.errno))]
+    Refused {
+        /// What was attempted.
+        what: &'static str,
+        /// Number of the queue.
+        queue: u16,
+        /// The interface.
+        interface: InterfaceName,
+        /// Why.
+        errno: Errno,
+    },
+}
+
+/// A tap queue: one open file descriptor of the device.
+///
+/// Attached, the kernel gives it its share of the frames that leave through the interface; detached, none. Frames
+/// written to it enter the host's network in either state. Reads and writes do not block; one call moves one frame,
+/// with its virtio-net header if the device has one.
+#[derive(Debug)]
+pub struct TapQueue {
+    fd: OwnedFd,
+    index: u16,
+    interface: InterfaceName,
+    multi_queue: bool,
+}
+
+impl TapQueue {
+    pub(crate) fn new(fd: OwnedFd, index: u16, interface: InterfaceName, multi_queue: bool) -> Self {
+        Self { fd, index, interface, multi_queue }
+    }
+
+    /// Its number among the queues that were opened together. The kernel counts attached queues only, and moves its last
+    /// one into a hole, so its own number agrees only while the attached queues are the first ones.
+    #[must_use]
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// Whether it can be detached: queues of a device without `multi_queue` cannot.
+    #[must_use]
+    pub fn can_detach(&self) -> bool {
+        self.multi_queue
+    }
+
+    /// Has the kernel give frames to this queue (`TUNSETQUEUE` with `IFF_ATTACH_QUEUE`). Does nothing if it does so
+    /// already.
+    ///
+    /// # Errors
+    /// [`Error::DeviceGone`], [`Error::NotAttached`], [`Error::Refused`].
+    pub fn attach(&self) -> Result<(), Error> {
+        self.set_attached(true)
+    }
+
+    /// Has the kernel give no more frames to this queue (`TUNSETQUEUE` with `IFF_DETACH_QUEUE`); frames that wait in it
+    /// are dropped, uncounted. Does nothing if it is detached already, or cannot be.
+    ///
+    /// # Errors
+    /// [`Error::DeviceGone`], [`Error::Refused`].
+    pub fn detach(&self) -> Result<(), Error> {
+        self.set_attached(false)
+    }
+
+    fn set_attached(&self, attached: bool) -> Result<(), Error> {
+        let what = if attached { "attach" } else { "detach" };
+        if !self.multi_queue || self.state(what)? == attached {
+            return Ok(());
+        }
+        let flags = if attached { flag::ATTACH_QUEUE } else { flag::DETACH_QUEUE };
+        let result = sys::set_queue(self.fd.as_fd(), flags);
+        // The kernel answers EINVAL to a queue that is in this state already, as when another process that holds the
+        // same open file was quicker; and 0 when a filter kept it from attaching. What counts is what it is now.
+        let now = self.state(what)?;
+        match result {
+            _ if now == attached => Ok(()),
+            Ok(()) => Err(Error::NotAttached { queue: self.index, interface: self.interface }),
+            Err(errno) => Err(self.error(what, errno)),
+        }
+    }
+
+    /// Whether the kernel gives frames to this queue, as the kernel says now.
+    ///
+    /// # Errors
+    /// [`Error::DeviceGone`], [`Error::Refused`].
+    pub fn is_attached(&self) -> Result<bool, Error> {
+        self.state("ask for the state of")
+    }
+
+    fn state(&self, what: &'static str) -> Result<bool, Error> {
+        let interface = sys::interface(self.fd.as_fd()).map_err(|errno| self.error(what, errno))?;
+        Ok(interface.flags & flag::DETACH_QUEUE == 0)
+    }
+
+    /// The name of the interface now (`TUNGETIFF`); it may have been renamed since it was opened.
+    ///
+    /// # Errors
+    /// [`Error::DeviceGone`], [`Error::Refused`].
+    pub fn interface_name(&self) -> Result<InterfaceName, Error> {
+        let what = "ask for the interface of";
+        let interface = sys::interface(self.fd.as_fd()).map_err(|errno| self.error(what, errno))?;
+        InterfaceName::from_kernel(interface.name).map_err(|_| self.error(what, Errno::INVAL))
+    }
+
+    fn error(&self, what: &'static str, errno: Errno) -> Error {
+        let (queue, interface) = (self.index, self.interface);
+        if errno == Errno::BADFD {
+            return Error::DeviceGone { what, queue, interface };
+        }
+        Error::Refused { what, queue, interface, errno }
+    }
+
+    /// Reads one frame, with its virtio-net header if the device has one. What the buffer has no room for is lost.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is none; EBADFD once the interface was deleted.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.fd, buffer)?)
+    }
+
+    /// Writes one frame, with its virtio-net header if the device has one.
+    ///
+    /// # Errors
+    /// `WouldBlock` if a send buffer limit was set and is reached; EIO if the interface is down; EINVAL if the frame is
+    /// too short or its header makes no sense; EBADFD once the interface was deleted.
+    pub fn write(&self, frame: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(&self.fd, frame)?)
+    }
+}
+
+impl AsFd for TapQueue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
