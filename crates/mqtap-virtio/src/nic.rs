@@ -253,7 +253,9 @@ impl Nic {
             rings: vec![RingState::default(); usize::from(pairs) * 2],
         };
         nic.device.attach_first(0)?;
-        nic.device.set_carrier(false)?;
+        if nic.options.carrier != Carrier::AlwaysOn {
+            nic.device.set_carrier(false)?;
+        }
         for (pair, (queue, counters)) in (0..pairs).zip(nic.device.queues().iter().zip(nic.counters.pairs.iter())) {
             let (queue, counters) = (Arc::clone(queue), Arc::clone(counters));
             nic.worker(pair).call(move |worker| worker.add_pair(pair, queue, counters))??;
@@ -306,7 +308,7 @@ impl Nic {
     /// The `virtio_net_config` of this NIC (virtio 1.3, 5.1.4), all fields up to `supported_hash_types`.
     pub fn config(&self) -> Vec<u8> {
         const LINK_UP: u16 = 1;
-        let mtu = self.device.link().map_or(1500, |link| u16::try_from(link.mtu()).unwrap_or(u16::MAX));
+        let mtu = self.device.link().map_or(1500, |link| u16::try_from(link.mtu).unwrap_or(u16::MAX));
         let mut config = Vec::with_capacity(24);
         config.extend_from_slice(&self.options.mac.map_or([0; 6], MacAddress::octets));
         config.extend_from_slice(&LINK_UP.to_le_bytes());
@@ -428,7 +430,7 @@ impl Nic {
             return Ok(MAX_FRAME);
         }
         // The MTU of a tap is at most 65535 (drivers/net/tun.c: MAX_MTU), and any `usize` holds that.
-        let mtu = self.device.link()?.mtu() as usize;
+        let mtu = self.device.link()?.mtu as usize;
         Ok((mtu + ETHERNET_HEADER + VLAN_TAG).min(MAX_FRAME))
     }
 
@@ -545,7 +547,7 @@ impl Nic {
     /// The MTU that the guest will use. The tap's own is raised or lowered to it where we may; where we may not, a tap
     /// that takes frames of this size already will do.
     pub fn set_mtu(&mut self, mtu: u16) -> Result<(), Error> {
-        let now = self.device.link()?.mtu();
+        let now = self.device.link()?.mtu;
         if now == u32::from(mtu) {
             return Ok(());
         }

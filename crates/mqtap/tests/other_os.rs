@@ -1,0 +1,39 @@
+//! On a system without tap devices the crate builds, and whatever would open something says so.
+//!
+//! Run it with `RUSTFLAGS='--cfg mqtap_other_os' cargo test -p mqtap --lib --test other_os`.
+#![cfg(mqtap_other_os)]
+
+use mqtap::device::Error;
+use mqtap::netdev::{self, Netdev};
+use mqtap::{Capabilities, Links, OpenOptions, TapDevice, link};
+
+#[test]
+fn opening_a_device_is_unsupported() {
+    let error = TapDevice::open(&OpenOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::Unsupported), "{error}");
+    assert_eq!(error.to_string(), "tap devices are supported on Linux only");
+}
+
+#[test]
+fn adopting_queues_is_unsupported() {
+    assert!(matches!(TapDevice::adopt(&[3, 4]), Err(Error::Unsupported)));
+}
+
+#[test]
+fn probing_the_kernel_is_unsupported() {
+    assert!(matches!(Capabilities::probe(), Err(Error::Unsupported)));
+}
+
+#[test]
+fn links_are_unsupported() {
+    assert!(matches!(Links::open(), Err(link::Error::Unsupported)));
+}
+
+#[test]
+fn netdevs_parse_and_do_not_open() {
+    for text in ["tap,id=hn0,queues=4", "tap,id=hn0,fds=3:4"] {
+        let options: netdev::Options = text.parse().unwrap();
+        let error = Netdev::open(&options).unwrap_err();
+        assert!(matches!(error, netdev::Error::Device { source: Error::Unsupported, .. }), "{error}");
+    }
+}
