@@ -28,6 +28,9 @@ use nix::sched::{CloneFlags, unshare};
 /// What a test returns. A panic is a failure as well.
 pub type TestResult = Result<(), Box<dyn Error + Send + Sync>>;
 
+/// A test and its name.
+pub type Test = (&'static str, fn() -> TestResult);
+
 /// Writes `main` for the tests that are named.
 #[macro_export]
 macro_rules! tests {
@@ -40,7 +43,7 @@ macro_rules! tests {
 
 /// Runs the tests. Call it before any other thread is started.
 #[must_use]
-pub fn run(tests: Vec<(&'static str, fn() -> TestResult)>) -> ExitCode {
+pub fn run(tests: Vec<Test>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     if !arguments.list
         && let Err(error) = become_root()

@@ -128,22 +128,6 @@ pub struct TunLink {
     pub detached_queues: u32,
 }
 
-/// Which interface is meant.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Which<'a> {
-    Name(&'a str),
-    Index(u32),
-}
-
-impl Which<'_> {
-    pub(crate) fn label(self) -> String {
-        match self {
-            Self::Name(name) => name.to_owned(),
-            Self::Index(index) => format!("#{index}"),
-        }
-    }
-}
-
 /// A view of the interfaces of one network namespace.
 #[derive(Debug)]
 pub struct Links {
@@ -164,7 +148,7 @@ impl Links {
     /// # Errors
     /// [`Error::Socket`], [`Error::Refused`], [`Error::Answer`].
     pub fn find(&self, name: InterfaceName) -> Result<Option<Link>, Error> {
-        match self.socket.get(Which::Name(name.as_str())) {
+        match self.socket.get_by_name(name.as_str()) {
             Err(Error::NotFound(_)) => Ok(None),
             result => result.map(Some),
         }
@@ -175,7 +159,7 @@ impl Links {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Socket`], [`Error::Refused`], [`Error::Answer`].
     pub fn get(&self, index: u32) -> Result<Link, Error> {
-        self.socket.get(Which::Index(index))
+        self.socket.get_by_index(index)
     }
 
     /// Brings the interface up or down.

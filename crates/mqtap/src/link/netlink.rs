@@ -3,17 +3,32 @@
 use std::sync::{Mutex, PoisonError};
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+    DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, Nla,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoData, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_packet_core::{DefaultNla, Nla};
 use rustix::io::Errno;
 
-use super::{Error, Link, TunLink, Which};
+use super::{Error, Link, TunLink};
 use crate::mac::MacAddress;
+
+/// Which interface is meant.
+#[derive(Clone, Copy, Debug)]
+enum Which<'a> {
+    Name(&'a str),
+    Index(u32),
+}
+
+impl Which<'_> {
+    fn label(self) -> String {
+        match self {
+            Self::Name(name) => name.to_owned(),
+            Self::Index(index) => format!("#{index}"),
+        }
+    }
+}
 
 /// An rtnetlink socket. It belongs to the namespace in which it was opened.
 #[derive(Debug)]
@@ -93,7 +108,15 @@ impl Socket {
         }
     }
 
-    pub(super) fn get(&self, which: Which<'_>) -> Result<Link, Error> {
+    pub(super) fn get_by_name(&self, name: &str) -> Result<Link, Error> {
+        self.get(Which::Name(name))
+    }
+
+    pub(super) fn get_by_index(&self, index: u32) -> Result<Link, Error> {
+        self.get(Which::Index(index))
+    }
+
+    fn get(&self, which: Which<'_>) -> Result<Link, Error> {
         let mut message = LinkMessage::default();
         match which {
             Which::Name(name) => message.attributes.push(LinkAttribute::IfName(name.to_owned())),
