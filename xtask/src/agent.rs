@@ -27,30 +27,17 @@ pub(crate) struct Answer {
 impl Agent {
     /// Connects to QEMU's end; must happen before the guest speaks, for nobody keeps what it says.
     pub(crate) fn connect(path: &Path, mut alive: impl FnMut() -> Result<()>) -> Result<Self> {
-        let stream = process::until(
-            Duration::from_secs(20),
-            "QEMU to open the guest's serial port",
-            || {
-                alive()?;
-                Ok(UnixStream::connect(path).ok())
-            },
-        )?;
+        let stream = process::until(Duration::from_secs(20), "QEMU to open the guest's serial port", || {
+            alive()?;
+            Ok(UnixStream::connect(path).ok())
+        })?;
         stream.set_read_timeout(Some(Duration::from_millis(50)))?;
-        Ok(Self {
-            stream,
-            received: Vec::new(),
-            next: 0,
-        })
+        Ok(Self { stream, received: Vec::new(), next: 0 })
     }
 
     /// Waits until init says that it listens; again after every boot.
-    pub(crate) fn wait_ready(
-        &mut self,
-        limit: Duration,
-        alive: impl FnMut() -> Result<()>,
-    ) -> Result<()> {
-        self.take_until("@@ready@@", limit, "the guest to boot", alive)
-            .map(|_| ())
+    pub(crate) fn wait_ready(&mut self, limit: Duration, alive: impl FnMut() -> Result<()>) -> Result<()> {
+        self.take_until("@@ready@@", limit, "the guest to boot", alive).map(|_| ())
     }
 
     /// Runs a shell command in the guest, which kills it after `limit`.
@@ -63,30 +50,19 @@ impl Agent {
         self.next += 1;
         let seconds = limit.as_secs().max(1);
         let line = command.replace('\n', "; ");
-        self.stream
-            .write_all(format!("{} {seconds} {line}\n", self.next).as_bytes())?;
-        let output = self.take_until(
-            &format!("\n@@{} ", self.next),
-            limit + GRACE,
-            command,
-            alive,
-        )?;
+        self.stream.write_all(format!("{} {seconds} {line}\n", self.next).as_bytes())?;
+        let output = self.take_until(&format!("\n@@{} ", self.next), limit + GRACE, command, alive)?;
         let status = self.take_until("@@", GRACE, command, || Ok(()))?;
         let Ok(status) = status.trim().parse() else {
-            return fail(format!(
-                "the guest answered `{command}` with the status {status:?}"
-            ));
+            return fail(format!("the guest answered `{command}` with the status {status:?}"));
         };
-        Ok(Answer {
-            status,
-            output: output.replace('\r', ""),
-        })
+        // Line ends around the marks are ours, not the command's.
+        Ok(Answer { status, output: output.replace('\r', "").trim_matches('\n').to_owned() })
     }
 
     /// Sends a command that will not answer.
     pub(crate) fn post(&mut self, command: &str) -> Result<()> {
-        self.stream
-            .write_all(format!("0 60 {command}\n").as_bytes())?;
+        self.stream.write_all(format!("0 60 {command}\n").as_bytes())?;
         Ok(())
     }
 
@@ -101,9 +77,7 @@ impl Agent {
         let end = Instant::now() + limit;
         let mut searched = 0;
         loop {
-            if let Some(at) =
-                find(&self.received[searched..], mark.as_bytes()).map(|at| at + searched)
-            {
+            if let Some(at) = find(&self.received[searched..], mark.as_bytes()).map(|at| at + searched) {
                 let text = String::from_utf8_lossy(&self.received[..at]).into_owned();
                 self.received.drain(..at + mark.len());
                 return Ok(text);
@@ -132,9 +106,7 @@ impl Agent {
                     // QEMU is on its way out; its own last words say more than ours.
                     std::thread::sleep(Duration::from_millis(200));
                     alive()?;
-                    return fail(format!(
-                        "QEMU closed the guest's serial port during: {what}"
-                    ));
+                    return fail(format!("QEMU closed the guest's serial port during: {what}"));
                 }
             }
         }

@@ -41,8 +41,7 @@ impl Archive {
 
     /// Adds a copy of a file of the host.
     pub(crate) fn copy(&mut self, path: &str, source: &Path) -> Result<()> {
-        let content =
-            std::fs::read(source).context(|| format!("cannot read {}", source.display()))?;
+        let content = std::fs::read(source).context(|| format!("cannot read {}", source.display()))?;
         self.file(path, &content);
         Ok(())
     }
@@ -76,25 +75,10 @@ impl Archive {
         // Guest images are far below 4 GiB, the limit of the format.
         let size = u32::try_from(content.len()).unwrap_or(u32::MAX);
         let name_size = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
-        let fields = [
-            self.next_inode,
-            mode,
-            0,
-            0,
-            links,
-            0,
-            size,
-            0,
-            0,
-            device.0,
-            device.1,
-            name_size,
-            0,
-        ];
+        let fields = [self.next_inode, mode, 0, 0, links, 0, size, 0, 0, device.0, device.1, name_size, 0];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {
-            self.bytes
-                .extend_from_slice(format!("{field:08X}").as_bytes());
+            self.bytes.extend_from_slice(format!("{field:08X}").as_bytes());
         }
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.push(0);

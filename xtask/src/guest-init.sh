@@ -10,10 +10,10 @@ mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /tmp
 mkdir -p /dev/shm && mount -t tmpfs tmpfs /dev/shm
 hostname guest
-while read -r module; do insmod "/modules/$module.ko"; done < /modules/order
-ip link set lo up
 # Addresses are usable at once: nobody else is on this wire.
 for scope in all default; do echo 0 > /proc/sys/net/ipv6/conf/$scope/accept_dad; done
+while read -r module; do insmod "/modules/$module.ko"; done < /modules/order
+ip link set lo up
 
 stty -F /dev/ttyS1 raw -echo
 exec < /dev/ttyS1 > /dev/ttyS1

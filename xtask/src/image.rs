@@ -46,11 +46,7 @@ pub(crate) fn build() -> Result<Image> {
     let version = package.trim_start_matches("linux-image-");
     let kernel = tree.join(format!("boot/vmlinuz-{version}"));
     if !kernel.is_file() {
-        return fail(format!(
-            "{} is missing; delete {} and try again",
-            kernel.display(),
-            tree.display()
-        ));
+        return fail(format!("{} is missing; delete {} and try again", kernel.display(), tree.display()));
     }
 
     let mut archive = Archive::default();
@@ -69,8 +65,7 @@ pub(crate) fn build() -> Result<Image> {
 
     let initrd = paths::cache()?.join("guest-initrd.cpio");
     let fresh = initrd.with_extension("new");
-    std::fs::write(&fresh, archive.finish())
-        .context(|| format!("cannot write {}", fresh.display()))?;
+    std::fs::write(&fresh, archive.finish()).context(|| format!("cannot write {}", fresh.display()))?;
     std::fs::rename(&fresh, &initrd)?;
     Ok(Image { kernel, initrd })
 }
@@ -83,12 +78,8 @@ fn kernel_package() -> Result<String> {
             Duration::from_secs(60),
         )
         .ok()?;
-        let package = depends
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("Depends: "))?;
-        package
-            .starts_with("linux-image-")
-            .then(|| package.to_owned())
+        let package = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: "))?;
+        package.starts_with("linux-image-").then(|| package.to_owned())
     };
     if let Some(package) = ask() {
         return Ok(package);
@@ -138,10 +129,7 @@ pub(crate) fn unpack_packages(packages: &[String], into: &Path) -> Result<PathBu
     std::fs::create_dir_all(&downloads)?;
     let download = || {
         process::output(
-            setup::apt_get()
-                .arg("download")
-                .args(packages)
-                .current_dir(&downloads),
+            setup::apt_get().arg("download").args(packages).current_dir(&downloads),
             Duration::from_secs(600),
         )
     };
@@ -182,9 +170,7 @@ fn add_modules(archive: &mut Archive, directory: &Path) -> Result<()> {
 }
 
 fn find_module(directory: &Path, module: &str) -> Result<Option<PathBuf>> {
-    for entry in
-        std::fs::read_dir(directory).context(|| format!("cannot list {}", directory.display()))?
-    {
+    for entry in std::fs::read_dir(directory).context(|| format!("cannot list {}", directory.display()))? {
         let entry = entry?;
         let path = entry.path();
         if entry.file_type()?.is_dir() {
@@ -202,16 +188,8 @@ fn find_module(directory: &Path, module: &str) -> Result<Option<PathBuf>> {
 }
 
 fn decompressed(path: &Path) -> Result<Vec<u8>> {
-    let done = Command::new("xz")
-        .arg("-dc")
-        .arg(path)
-        .output()
-        .context(|| "cannot start `xz`".to_owned())?;
-    if done.status.success() {
-        Ok(done.stdout)
-    } else {
-        fail(format!("`xz -dc {}` failed", path.display()))
-    }
+    let done = Command::new("xz").arg("-dc").arg(path).output().context(|| "cannot start `xz`".to_owned())?;
+    if done.status.success() { Ok(done.stdout) } else { fail(format!("`xz -dc {}` failed", path.display())) }
 }
 
 /// Copies a program of this machine and the libraries it is linked with.
@@ -221,15 +199,11 @@ fn add_program(archive: &mut Archive, program: &str, path: &str) -> Result<()> {
     };
     archive.copy(path, &source)?;
     // Fails for a static program, which is then complete.
-    let Ok(libraries) = process::output(Command::new("ldd").arg(&source), Duration::from_secs(20))
-    else {
+    let Ok(libraries) = process::output(Command::new("ldd").arg(&source), Duration::from_secs(20)) else {
         return Ok(());
     };
     let mut added = BTreeSet::new();
-    for word in libraries
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'))
-    {
+    for word in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
         if added.insert(word) {
             archive.copy(word, Path::new(word))?;
         }

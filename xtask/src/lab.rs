@@ -31,25 +31,13 @@ impl Lab {
         let logs = paths::logs(scenario)?;
         let namespace = Namespace::new()?;
         let backend = Backend::start(stage.kind, &namespace, &logs, taps)?;
-        Ok(Self {
-            backend,
-            namespace,
-            logs,
-            image: stage.image.clone(),
-            guests: 0,
-        })
+        Ok(Self { backend, namespace, logs, image: stage.image.clone(), guests: 0 })
     }
 
     /// The machine that most scenarios boot: every tap a NIC, as many CPUs as the first has queue pairs.
     pub(crate) fn machine(&self, pairs: &[u16], properties: &str) -> Machine {
-        let nics = (0..pairs.len())
-            .map(|index| self.backend.nic(index, properties))
-            .collect();
-        Machine {
-            nics,
-            cpus: pairs.first().copied().unwrap_or(1),
-            memory_mib: 512,
-        }
+        let nics = (0..pairs.len()).map(|index| self.backend.nic(index, properties)).collect();
+        Machine { nics, cpus: pairs.first().copied().unwrap_or(1), memory_mib: 512 }
     }
 
     /// Starts QEMU; the guest is not up yet.

@@ -15,6 +15,7 @@ mod qemu;
 mod serve;
 mod setup;
 mod test;
+mod traffic;
 
 use std::process::ExitCode;
 

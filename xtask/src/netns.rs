@@ -69,27 +69,17 @@ impl Namespace {
 
     /// True when the interface exists.
     pub(crate) fn has_link(&self, name: &str) -> bool {
-        process::finish(
-            self.command("ip").args(["link", "show", "dev", name]),
-            QUICK,
-        )
-        .is_ok_and(|done| done.status.success())
+        process::finish(self.command("ip").args(["link", "show", "dev", name]), QUICK)
+            .is_ok_and(|done| done.status.success())
     }
 
     /// A number of `ip -details -statistics -json link show`, by JSON pointer.
     pub(crate) fn link_number(&self, name: &str, pointer: &str) -> Result<u64> {
         let links = self.ip_json(&format!("-details -statistics link show dev {name}"))?;
-        links
-            .pointer(&format!("/0{pointer}"))
-            .and_then(serde_json::Value::as_u64)
-            .map_or_else(
-                || {
-                    fail(format!(
-                        "`ip -details -json link show dev {name}` has no number at {pointer}"
-                    ))
-                },
-                Ok,
-            )
+        links.pointer(&format!("/0{pointer}")).and_then(serde_json::Value::as_u64).map_or_else(
+            || fail(format!("`ip -details -json link show dev {name}` has no number at {pointer}")),
+            Ok,
+        )
     }
 }
 

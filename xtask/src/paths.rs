@@ -8,9 +8,7 @@ use crate::outcome::{Context as _, Result};
 pub(crate) fn root() -> PathBuf {
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    manifest
-        .parent()
-        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+    manifest.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
 /// Cargo's build directory, wherever the caller put it.
@@ -31,14 +29,12 @@ pub(crate) fn cache() -> Result<PathBuf> {
 pub(crate) fn logs(scenario: &str) -> Result<PathBuf> {
     let directory = target().join("xtask-logs").join(scenario);
     if directory.exists() {
-        std::fs::remove_dir_all(&directory)
-            .context(|| format!("cannot empty {}", directory.display()))?;
+        std::fs::remove_dir_all(&directory).context(|| format!("cannot empty {}", directory.display()))?;
     }
     made(directory)
 }
 
 fn made(directory: PathBuf) -> Result<PathBuf> {
-    std::fs::create_dir_all(&directory)
-        .context(|| format!("cannot create {}", directory.display()))?;
+    std::fs::create_dir_all(&directory).context(|| format!("cannot create {}", directory.display()))?;
     Ok(directory)
 }

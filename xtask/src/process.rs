@@ -33,26 +33,13 @@ pub(crate) fn finish(command: &mut Command, limit: Duration) -> Result<Finished>
     // Files instead of pipes: nothing to drain while waiting, no thread, no deadlock.
     let mut stdout = tempfile::tempfile()?;
     let mut stderr = tempfile::tempfile()?;
-    command
-        .stdin(Stdio::null())
-        .stdout(stdout.try_clone()?)
-        .stderr(stderr.try_clone()?);
-    let child = command
-        .spawn()
-        .context(|| format!("cannot start `{}`", describe(command)))?;
+    command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+    let child = command.spawn().context(|| format!("cannot start `{}`", describe(command)))?;
     let mut child = Supervised::of(child, describe(command));
     let Some(status) = child.wait(limit)? else {
-        return fail(format!(
-            "`{}` did not end within {} s",
-            describe(command),
-            limit.as_secs()
-        ));
+        return fail(format!("`{}` did not end within {} s", describe(command), limit.as_secs()));
     };
-    Ok(Finished {
-        status,
-        stdout: reread(&mut stdout)?,
-        stderr: reread(&mut stderr)?,
-    })
+    Ok(Finished { status, stdout: reread(&mut stdout)?, stderr: reread(&mut stderr)? })
 }
 
 /// Runs a command that must succeed; returns its standard output.
@@ -72,15 +59,9 @@ pub(crate) fn output(command: &mut Command, limit: Duration) -> Result<String> {
 
 /// Runs a command that must succeed, its output going to the terminal.
 pub(crate) fn show(command: &mut Command) -> Result<()> {
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .context(|| format!("cannot start `{}`", describe(command)))?;
-    if status.success() {
-        Ok(())
-    } else {
-        fail(format!("`{}` failed ({status})", describe(command)))
-    }
+    let status =
+        command.stdin(Stdio::null()).status().context(|| format!("cannot start `{}`", describe(command)))?;
+    if status.success() { Ok(()) } else { fail(format!("`{}` failed ({status})", describe(command))) }
 }
 
 fn reread(file: &mut File) -> Result<String> {
@@ -118,25 +99,15 @@ pub(crate) struct Supervised {
 
 impl Supervised {
     fn of(child: Child, name: String) -> Self {
-        Self {
-            child,
-            name,
-            log: None,
-        }
+        Self { child, name, log: None }
     }
 
     /// Starts a process whose two outputs go to `log`.
     pub(crate) fn start(command: &mut Command, name: &str, log: &Path) -> Result<Self> {
         let file = File::create(log).context(|| format!("cannot create {}", log.display()))?;
         command.stdout(file.try_clone()?).stderr(file);
-        let child = command
-            .spawn()
-            .context(|| format!("cannot start `{}`", describe(command)))?;
-        Ok(Self {
-            child,
-            name: name.to_owned(),
-            log: Some(log.to_path_buf()),
-        })
+        let child = command.spawn().context(|| format!("cannot start `{}`", describe(command)))?;
+        Ok(Self { child, name: name.to_owned(), log: Some(log.to_path_buf()) })
     }
 
     pub(crate) fn child(&mut self) -> &mut Child {
@@ -148,31 +119,22 @@ impl Supervised {
         i32::try_from(self.child.id())
             .ok()
             .and_then(rustix::process::Pid::from_raw)
-            .ok_or_else(|| {
-                crate::outcome::failure(format!("{} has no usable process id", self.name))
-            })
+            .ok_or_else(|| crate::outcome::failure(format!("{} has no usable process id", self.name)))
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
-        rustix::process::kill_process(self.pid()?, signal)
-            .context(|| format!("cannot signal {}", self.name))
+        rustix::process::kill_process(self.pid()?, signal).context(|| format!("cannot signal {}", self.name))
     }
 
     /// What it printed so far.
     pub(crate) fn log(&self) -> String {
-        let bytes = self
-            .log
-            .as_ref()
-            .and_then(|path| std::fs::read(path).ok())
-            .unwrap_or_default();
+        let bytes = self.log.as_ref().and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Its exit status, if it has ended.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        self.child
-            .try_wait()
-            .context(|| format!("cannot wait for {}", self.name))
+        self.child.try_wait().context(|| format!("cannot wait for {}", self.name))
     }
 
     /// Waits for its end.

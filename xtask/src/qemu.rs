@@ -51,11 +51,7 @@ impl Guest {
     ) -> Result<Self> {
         let mut qemu = Self::spawn(namespace, image, machine, logs, name)?;
         let agent = Agent::connect(&logs.join(format!("{name}.agent")), || qemu.must_run())?;
-        Ok(Self {
-            qemu,
-            agent,
-            console: logs.join(format!("{name}.console")),
-        })
+        Ok(Self { qemu, agent, console: logs.join(format!("{name}.console")) })
     }
 
     /// Starts QEMU alone, without waiting for anything.
@@ -78,59 +74,33 @@ impl Guest {
             "pc,memory-backend=ram",
         ]);
         command.args(["-accel", &accelerator(), "-cpu", "max"]);
-        command.args([
-            "-smp",
-            &machine.cpus.to_string(),
-            "-m",
-            &machine.memory_mib.to_string(),
-        ]);
+        command.args(["-smp", &machine.cpus.to_string(), "-m", &machine.memory_mib.to_string()]);
         // vhost-user needs guest memory that another process can map.
-        command.arg("-object").arg(format!(
-            "memory-backend-memfd,id=ram,size={}M,share=on",
-            machine.memory_mib
-        ));
         command
-            .arg("-kernel")
-            .arg(&image.kernel)
-            .arg("-initrd")
-            .arg(&image.initrd);
-        command.args(["-append", "console=ttyS0 loglevel=4 panic=-1 nokaslr mitigations=off random.trust_cpu=on net.ifnames=0"]);
-        command
-            .arg("-chardev")
-            .arg(format!("file,id=console,path={}", console.display()));
+            .arg("-object")
+            .arg(format!("memory-backend-memfd,id=ram,size={}M,share=on", machine.memory_mib));
+        command.arg("-kernel").arg(&image.kernel).arg("-initrd").arg(&image.initrd);
+        command.args([
+            "-append",
+            "console=ttyS0 loglevel=4 panic=-1 nokaslr mitigations=off random.trust_cpu=on net.ifnames=0",
+        ]);
+        command.arg("-chardev").arg(format!("file,id=console,path={}", console.display()));
         command.args(["-serial", "chardev:console"]);
-        command.arg("-chardev").arg(format!(
-            "socket,id=agent,path={},server=on,wait=off",
-            agent.display()
-        ));
+        command.arg("-chardev").arg(format!("socket,id=agent,path={},server=on,wait=off", agent.display()));
         command.args(["-serial", "chardev:agent"]);
         for (index, nic) in machine.nics.iter().enumerate() {
             if let Some(chardev) = &nic.chardev {
-                command
-                    .arg("-chardev")
-                    .arg(format!("{chardev},id=chr{index}"));
+                command.arg("-chardev").arg(format!("{chardev},id=chr{index}"));
             }
-            let backend = if nic.chardev.is_some() {
-                format!(",chardev=chr{index}")
-            } else {
-                String::new()
-            };
-            command
-                .arg("-netdev")
-                .arg(format!("{},id=net{index}{backend}", nic.netdev));
-            let queues = if nic.pairs > 1 {
-                format!(",mq=on,vectors={}", 2 * nic.pairs + 2)
-            } else {
-                String::new()
-            };
-            let properties = if nic.properties.is_empty() {
-                String::new()
-            } else {
-                format!(",{}", nic.properties)
-            };
-            command
-                .arg("-device")
-                .arg(format!("virtio-net-pci,netdev=net{index},mac=52:54:00:4d:51:{index:02x},romfile={queues}{properties}"));
+            let backend = if nic.chardev.is_some() { format!(",chardev=chr{index}") } else { String::new() };
+            command.arg("-netdev").arg(format!("{},id=net{index}{backend}", nic.netdev));
+            let queues =
+                if nic.pairs > 1 { format!(",mq=on,vectors={}", 2 * nic.pairs + 2) } else { String::new() };
+            let properties =
+                if nic.properties.is_empty() { String::new() } else { format!(",{}", nic.properties) };
+            command.arg("-device").arg(format!(
+                "virtio-net-pci,netdev=net{index},mac=52:54:00:4d:51:{index:02x},romfile={queues}{properties}"
+            ));
         }
         command.stdin(Stdio::null());
         Supervised::start(&mut command, "QEMU", &logs.join(format!("{name}.qemu")))
@@ -139,17 +109,11 @@ impl Guest {
     /// Waits until the guest obeys commands; again after each reboot.
     pub(crate) fn wait_ready(&mut self) -> Result<()> {
         let qemu = &mut self.qemu;
-        self.agent
-            .wait_ready(BOOT, || qemu.must_run())
-            .map_err(|error| {
-                let console = std::fs::read(&self.console).unwrap_or_default();
-                let console = String::from_utf8_lossy(&console);
-                format!(
-                    "{error}\nlast lines of the guest's console:\n{}",
-                    process::tail(&console, 15)
-                )
-                .into()
-            })
+        self.agent.wait_ready(BOOT, || qemu.must_run()).map_err(|error| {
+            let console = std::fs::read(&self.console).unwrap_or_default();
+            let console = String::from_utf8_lossy(&console);
+            format!("{error}\nlast lines of the guest's console:\n{}", process::tail(&console, 15)).into()
+        })
     }
 
     /// Runs a shell command that must succeed; returns what it printed.
@@ -199,9 +163,7 @@ impl Guest {
             .filter_map(|rest| rest.trim().parse().ok());
         match (combined.next(), combined.next()) {
             (Some(maximum), Some(current)) => Ok((maximum, current)),
-            _ => fail(format!(
-                "`ethtool -l {device}` in the guest printed no combined channels:\n{text}"
-            )),
+            _ => fail(format!("`ethtool -l {device}` in the guest printed no combined channels:\n{text}")),
         }
     }
 
@@ -232,26 +194,19 @@ fn accelerator() -> String {
 pub(crate) struct Statistics(String);
 
 impl Statistics {
-    /// The value of one counter.
-    pub(crate) fn get(&self, name: &str) -> Result<u64> {
-        self.0
-            .lines()
-            .filter_map(|line| line.trim().split_once(": "))
-            .find(|(key, _)| *key == name)
-            .and_then(|(_, value)| value.trim().parse().ok())
-            .map_or_else(
-                || fail(format!("the guest's driver has no counter {name}")),
-                Ok,
-            )
-    }
-
-    /// Packets received by the guest on a queue.
-    pub(crate) fn received(&self, queue: u16) -> Result<u64> {
+    /// Packets received by the guest on a queue; none for a queue that is not in use, which the driver does not list.
+    pub(crate) fn received(&self, queue: u16) -> Option<u64> {
         self.get(&format!("rx_queue_{queue}_packets"))
     }
 
-    /// Packets transmitted by the guest on a queue.
-    pub(crate) fn transmitted(&self, queue: u16) -> Result<u64> {
+    /// Packets transmitted by the guest on a queue; none as above.
+    pub(crate) fn transmitted(&self, queue: u16) -> Option<u64> {
         self.get(&format!("tx_queue_{queue}_packets"))
+    }
+
+    fn get(&self, name: &str) -> Option<u64> {
+        let (_, value) =
+            self.0.lines().filter_map(|line| line.trim().split_once(": ")).find(|(key, _)| *key == name)?;
+        value.trim().parse().ok()
     }
 }

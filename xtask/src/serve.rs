@@ -35,11 +35,7 @@ pub(crate) struct TapSpec {
 impl TapSpec {
     /// `tap<index>` with that many queue pairs.
     pub(crate) fn numbered(index: usize, pairs: u16) -> Self {
-        Self {
-            name: format!("tap{index}"),
-            pairs,
-            arguments: Vec::new(),
-        }
+        Self { name: format!("tap{index}"), pairs, arguments: Vec::new() }
     }
 }
 
@@ -59,26 +55,15 @@ impl Backend {
         logs: &Path,
         taps: &[TapSpec],
     ) -> Result<Self> {
-        let sockets: Vec<PathBuf> = taps
-            .iter()
-            .map(|tap| logs.join(format!("{}.sock", tap.name)))
-            .collect();
-        let mut backend = Self {
-            kind,
-            taps: taps.to_vec(),
-            daemon: None,
-            sockets,
-        };
+        let sockets: Vec<PathBuf> = taps.iter().map(|tap| logs.join(format!("{}.sock", tap.name))).collect();
+        let mut backend = Self { kind, taps: taps.to_vec(), daemon: None, sockets };
         match kind {
             BackendKind::Mqtap => backend.start_daemon(namespace, logs)?,
             BackendKind::Qemu => {
                 for tap in taps {
                     // Persistent, so that a second QEMU finds it as it would find a daemon's.
                     let many = if tap.pairs > 1 { "multi_queue" } else { "" };
-                    namespace.ip(&format!(
-                        "tuntap add dev {} mode tap vnet_hdr {many}",
-                        tap.name
-                    ))?;
+                    namespace.ip(&format!("tuntap add dev {} mode tap vnet_hdr {many}", tap.name))?;
                 }
             }
         }
@@ -92,25 +77,18 @@ impl Backend {
         let mut command = namespace.command(mqtap_binary()?);
         command.arg("serve");
         for (index, (tap, socket)) in self.taps.iter().zip(&self.sockets).enumerate() {
-            command.arg("--netdev").arg(format!(
-                "tap,id=hn{index},ifname={},queues={}",
-                tap.name, tap.pairs
-            ));
+            command.arg("--netdev").arg(format!("tap,id=hn{index},ifname={},queues={}", tap.name, tap.pairs));
             command.arg("--socket").arg(socket);
             command.args(&tap.arguments);
         }
         command.stdin(Stdio::null());
         let mut daemon = Supervised::start(&mut command, "mqtap serve", &logs.join("mqtap.log"))?;
-        process::until(
-            PATIENCE,
-            "mqtap serve to create its taps and sockets",
-            || {
-                daemon.must_run()?;
-                let ready = self.sockets.iter().all(|socket| socket.exists())
-                    && self.taps.iter().all(|tap| namespace.has_link(&tap.name));
-                Ok(ready.then_some(()))
-            },
-        )?;
+        process::until(PATIENCE, "mqtap serve to create its taps and sockets", || {
+            daemon.must_run()?;
+            let ready = self.sockets.iter().all(|socket| socket.exists())
+                && self.taps.iter().all(|tap| namespace.has_link(&tap.name));
+            Ok(ready.then_some(()))
+        })?;
         self.daemon = Some(daemon);
         Ok(())
     }
@@ -127,34 +105,22 @@ impl Backend {
     /// The NIC that QEMU must be given for a tap.
     pub(crate) fn nic(&self, index: usize, properties: &str) -> Nic {
         let tap = &self.taps[index];
-        let queues = if tap.pairs > 1 {
-            format!(",queues={}", tap.pairs)
-        } else {
-            String::new()
-        };
+        let queues = if tap.pairs > 1 { format!(",queues={}", tap.pairs) } else { String::new() };
         let (netdev, chardev) = match self.kind {
             BackendKind::Mqtap => (
                 format!("vhost-user{queues}"),
                 Some(format!("socket,path={}", self.sockets[index].display())),
             ),
-            BackendKind::Qemu => (
-                format!(
-                    "tap,ifname={},script=no,downscript=no,vhost=off{queues}",
-                    tap.name
-                ),
-                None,
-            ),
+            BackendKind::Qemu => {
+                (format!("tap,ifname={},script=no,downscript=no,vhost=off{queues}", tap.name), None)
+            }
         };
-        Nic {
-            netdev,
-            chardev,
-            pairs: tap.pairs,
-            properties: properties.to_owned(),
-        }
+        Nic { netdev, chardev, pairs: tap.pairs, properties: properties.to_owned() }
     }
 
     /// The daemon's counters now; none with QEMU's backend, which keeps none.
     pub(crate) fn counters(&mut self) -> Result<Option<counters::Table>> {
+        let netdevs = self.taps.len();
         let Some(daemon) = &mut self.daemon else {
             return Ok(None);
         };
@@ -164,19 +130,14 @@ impl Backend {
         process::until(PATIENCE, "mqtap serve to print its counters", || {
             daemon.must_run()?;
             let log = daemon.log();
-            Ok(counters::Table::parse(
-                log.get(before..).unwrap_or_default(),
-            ))
+            Ok(counters::Table::parse(log.get(before..).unwrap_or_default(), netdevs))
         })
         .map(Some)
     }
 
     /// What the daemon printed.
     pub(crate) fn log(&self) -> String {
-        self.daemon
-            .as_ref()
-            .map(Supervised::log)
-            .unwrap_or_default()
+        self.daemon.as_ref().map(Supervised::log).unwrap_or_default()
     }
 
     /// An error when the daemon has ended.
@@ -186,9 +147,7 @@ impl Backend {
 
     /// Waits for the daemon to end by itself.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
-        self.daemon
-            .as_mut()
-            .map_or(Ok(None), |daemon| daemon.wait(limit))
+        self.daemon.as_mut().map_or(Ok(None), |daemon| daemon.wait(limit))
     }
 
     /// Ends the daemon as a service manager would, and checks that it ends cleanly.
@@ -200,10 +159,7 @@ impl Backend {
         daemon.signal(Signal::TERM)?;
         match daemon.wait(PATIENCE)? {
             Some(status) => Ok(Some(status)),
-            None => fail(format!(
-                "mqtap serve did not end within {} s of SIGTERM",
-                PATIENCE.as_secs()
-            )),
+            None => fail(format!("mqtap serve did not end within {} s of SIGTERM", PATIENCE.as_secs())),
         }
     }
 }
@@ -223,19 +179,13 @@ pub(crate) fn mqtap_binary() -> Result<PathBuf> {
 
 fn release_binary(name: &str) -> Result<PathBuf> {
     let path = paths::target().join("release").join(name);
-    if path.is_file() {
-        Ok(path)
-    } else {
-        fail(format!("{} has not been built", path.display()))
-    }
+    if path.is_file() { Ok(path) } else { fail(format!("{} has not been built", path.display())) }
 }
 
 /// Builds the programs that the tasks start, once.
 pub(crate) fn build_release(packages: &[&str]) -> Result<()> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .current_dir(paths::root())
-        .args(["build", "--release", "--quiet", "--bins"]);
+    command.current_dir(paths::root()).args(["build", "--release", "--quiet", "--bins"]);
     for package in packages {
         command.args(["--package", package]);
     }

@@ -88,16 +88,10 @@ pub(crate) fn ensure(needs: &[&[Need]]) -> Result<()> {
     say(format!("installing: {}", packages.join(" ")));
     update_lists()?;
     let mut install = apt_get();
-    install
-        .args(["install", "-y", "-qq", "--no-install-recommends"])
-        .args(&packages);
+    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&packages);
     process::output(&mut install, Duration::from_secs(900))?;
     let still = missing(needs);
-    if still.is_empty() {
-        Ok(())
-    } else {
-        fail(format!("installed, but still missing: {}", still.join(" ")))
-    }
+    if still.is_empty() { Ok(()) } else { fail(format!("installed, but still missing: {}", still.join(" "))) }
 }
 
 /// `apt-get` that asks no questions.
@@ -110,9 +104,7 @@ pub(crate) fn apt_get() -> Command {
 /// Fetches the package lists; only root can.
 pub(crate) fn update_lists() -> Result<()> {
     if !is_root() {
-        return fail(
-            "the package lists are missing or old; refresh them with:\n\n    sudo apt-get update\n",
-        );
+        return fail("the package lists are missing or old; refresh them with:\n\n    sudo apt-get update\n");
     }
     process::output(apt_get().args(["update", "-qq"]), Duration::from_secs(300)).map(|_| ())
 }

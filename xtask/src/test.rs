@@ -27,15 +27,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.backend == BackendKind::Mqtap {
         serve::build_release(&["mqtap-cli"])?;
     }
-    let stage = Stage {
-        kind: arguments.backend,
-        image: Some(image::build()?),
-    };
+    let stage = Stage { kind: arguments.backend, image: Some(image::build()?) };
     let (passed, failed) = e2e::run(&scenarios, &stage);
     say(format!("\n{passed} passed, {failed} failed"));
-    Ok(if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,5 +1,6 @@
 //! Whole-system scenarios: what a user does, with the programs a user has.
 
+mod checks;
 mod guest;
 
 use std::time::Instant;
@@ -14,19 +15,35 @@ pub(crate) struct Scenario {
     run: fn(&Stage, &str) -> Result<()>,
 }
 
-const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "guest.boots",
-    run: guest::boots,
-}];
+const fn scenario(name: &'static str, run: fn(&Stage, &str) -> Result<()>) -> Scenario {
+    Scenario { name, run }
+}
+
+const SCENARIOS: &[Scenario] = &[
+    scenario("guest.pairs", guest::pairs),
+    scenario("guest.resize", guest::resize),
+    scenario("guest.resize-under-load", guest::resize_under_load),
+    scenario("guest.reboot", guest::reboot),
+    scenario("guest.reconnect", guest::reconnect),
+    scenario("guest.tso", guest::tso),
+    scenario("guest.mtu-9000", guest::mtu_9000),
+    scenario("guest.queue-size-256", guest::queue_size_256),
+    scenario("guest.queue-size-1024", guest::queue_size_1024),
+    scenario("guest.packed", guest::packed),
+    scenario("guest.packed-not-mergeable", guest::packed_not_mergeable),
+    scenario("guest.not-mergeable", guest::not_mergeable),
+    scenario("guest.no-guest-offloads", guest::no_guest_offloads),
+    scenario("guest.no-host-offloads", guest::no_host_offloads),
+    scenario("guest.plain-rings", guest::plain_rings),
+    scenario("guest.one-pair", guest::one_pair),
+];
 
 /// The scenarios whose name or group is `only`; all without it.
 pub(crate) fn selected(only: Option<&str>) -> Vec<&'static Scenario> {
     SCENARIOS
         .iter()
         .filter(|scenario| {
-            only.is_none_or(|only| {
-                scenario.name == only || scenario.name.split('.').next() == Some(only)
-            })
+            only.is_none_or(|only| scenario.name == only || scenario.name.split('.').next() == Some(only))
         })
         .collect()
 }
