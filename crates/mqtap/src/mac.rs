@@ -35,6 +35,12 @@ impl MacAddress {
     }
 }
 
+impl From<[u8; 6]> for MacAddress {
+    fn from(octets: [u8; 6]) -> Self {
+        Self(octets)
+    }
+}
+
 impl FromStr for MacAddress {
     type Err = InvalidMac;
 

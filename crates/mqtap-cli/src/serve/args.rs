@@ -137,7 +137,7 @@ impl FromStr for CpuList {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || format!("{text:?} is not a list of CPUs such as 0-3,8");
-        let number = |text: &str| match text.parse() {
+        let number = |text: &str| match text.parse::<usize>() {
             Ok(cpu) if cpu < rustix::thread::CpuSet::MAX_CPU => Ok(cpu),
             _ => Err(wrong()),
         };
@@ -203,7 +203,7 @@ impl Arguments {
             .iter()
             .zip(endpoints)
             .map(|(netdev, endpoint)| {
-                let id = &netdev.id;
+                let id = netdev.id.as_str();
                 Ok(NicRequest {
                     netdev: netdev.clone(),
                     endpoint: endpoint.clone(),

@@ -52,6 +52,8 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
 /// A NIC that is ready to be served.
 struct Prepared {
     id: String,
+    /// Where its VMM is met, in words.
+    place: String,
     server: Server,
     nic: Nic,
     failed: Arc<AtomicBool>,
@@ -103,7 +105,7 @@ fn run(requests: &[NicRequest], client: bool) -> Result<bool, Error> {
 
 /// Opens everything a NIC needs; what it opened is undone if it fails.
 fn prepare(request: &NicRequest, client: bool) -> Result<Prepared, Error> {
-    let id = request.netdev.id.clone();
+    let id = request.netdev.id.to_string();
     let server = match &request.endpoint {
         Endpoint::Socket(path) if client => Server::connect(path)?,
         Endpoint::Socket(path) => Server::bind(path)?,
@@ -136,14 +138,19 @@ fn prepare(request: &NicRequest, client: bool) -> Result<Prepared, Error> {
         })
     };
     let nic = Nic::new(Arc::clone(device), options, on_failure)?;
-    Ok(Prepared { id, server, nic, failed, netdev })
+    let place = match &request.endpoint {
+        Endpoint::Socket(path) if client => format!("connecting to {}", path.display()),
+        Endpoint::Socket(path) => format!("listening on {}", path.display()),
+        Endpoint::Fd(number) => format!("on file descriptor {number}"),
+    };
+    Ok(Prepared { id, place, server, nic, failed, netdev })
 }
 
 fn serve(prepared: Prepared, left: Arc<AtomicUsize>, signals: Handle) -> Result<Served, Error> {
-    let Prepared { id, mut server, mut nic, failed, netdev } = prepared;
+    let Prepared { id, place, mut server, mut nic, failed, netdev } = prepared;
     let pairs = nic.ring_count() / 2;
     tracing::info!(
-        "{id}: {} with {pairs} queue pairs ({} virtqueues), {server}",
+        "{id}: {} with {pairs} queue pairs ({} virtqueues), {place}",
         nic.device().name(),
         nic.ring_count()
     );
