@@ -8,7 +8,6 @@ use super::error::OptionsError;
 use super::name::OptionName;
 use super::options::{CarrierMode, Id, MAX_SEND_BUFFER, Options, Qdisc, Script};
 use crate::device::{self, OpenOptions, TapDevice, VnetHeaderMode};
-use crate::queue;
 
 /// A netdev that is open: a tap device with its queues, and what was asked for.
 ///
@@ -59,14 +58,6 @@ pub enum Error {
         /// What went wrong.
         source: device::Error,
     },
-    /// The queues could not be detached.
-    #[error("netdev {id}: {source}")]
-    Queue {
-        /// The netdev.
-        id: Id,
-        /// What went wrong.
-        source: queue::Error,
-    },
 }
 
 impl Netdev {
@@ -85,7 +76,7 @@ impl Netdev {
     ///
     /// # Errors
     ///
-    /// [`Error::Options`] if [`Options::validate`] fails; [`Error::NotImplemented`]; [`Error::Device`] and [`Error::Queue`] if the kernel
+    /// [`Error::Options`] if [`Options::validate`] fails; [`Error::NotImplemented`]; [`Error::Device`] if the kernel
     /// refuses. Either way everything is as before, except that file descriptors which were found to be good, and only then, are closed.
     pub fn open_with(options: &Options, mode: OpenMode) -> Result<Self, Error> {
         let id = &options.id;
@@ -140,7 +131,7 @@ fn open_options(options: &Options, mode: OpenMode) -> OpenOptions {
 /// Takes over open queues and brings the device into the state that [`TapDevice::open`] would have left it in.
 fn adopt(options: &Options, fds: &[i32], mode: OpenMode) -> Result<TapDevice, Error> {
     let device_failed = |source| device_error(options, source);
-    let queue_failed = |source| Error::Queue { id: options.id.clone(), source };
+    let queue_failed = |source| device_failed(device::Error::Queue(source));
 
     let device = TapDevice::adopt(fds).map_err(device_failed)?;
     if let Some(bytes) = send_buffer(options) {
