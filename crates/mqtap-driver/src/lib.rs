@@ -15,6 +15,7 @@ mod dirty;
 mod driver;
 mod error;
 mod events;
+pub mod frames;
 mod frontend;
 mod header;
 mod options;
@@ -24,6 +25,8 @@ mod ram;
 mod raw;
 mod receive;
 pub mod ring;
+#[cfg(test)]
+mod testing;
 mod transmit;
 
 pub use channel::Message;

@@ -5,6 +5,8 @@
 
 mod packed;
 mod split;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::Ordering;
 
