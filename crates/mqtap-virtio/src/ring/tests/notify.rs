@@ -119,3 +119,21 @@ fn a_new_ring_does_not_trust_what_the_last_one_left() {
         }
     }
 }
+
+#[test]
+fn new_memory_is_told_again() {
+    all(|mut bed, _| {
+        assert_eq!(bed.ring.arm_kicks(), Ok(false));
+        // The same ring in other memory, where kicks are suppressed.
+        let other = ram();
+        let start = config(8, bed.ring.config.features, Direction::Receive);
+        let mut driver = Driver::new(&start, &other);
+        driver.set16(DEVICE, 0x5555);
+        driver.set16(DEVICE + 2, if start.features.packed { 1 } else { 0 });
+        driver.set16(DEVICE + 4 + 8 * 8, 0x5555);
+        bed.ring.update_memory(&other).unwrap();
+        assert_eq!(bed.ring.arm_kicks(), Ok(false));
+        driver.add(&[(DATA, 2000)], false).unwrap();
+        assert!(driver.must_kick());
+    });
+}

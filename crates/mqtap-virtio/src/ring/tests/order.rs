@@ -73,7 +73,7 @@ fn empty_buffers_of_transmit_are_skipped() {
         bed.driver.add(&[(0, 0)], false).unwrap();
         assert_eq!(bed.pop().unwrap(), 2);
         assert_eq!(bed.buffers(0), [(DATA, 1), (DATA + 1, 2)]);
-        assert_eq!(bed.buffers(1), []);
+        assert!(bed.buffers(1).is_empty());
         bed.complete(2, 0).unwrap();
         assert_eq!(bed.driver.collect().len(), 2);
     });
@@ -261,8 +261,66 @@ fn completing_more_than_was_popped_changes_nothing() {
         );
         bed.ring.pop_batch(&mut bed.batch, 1).unwrap();
         assert!(bed.ring.complete_batch(&[one, one]).is_err());
-        assert_eq!(bed.driver.collect(), []);
+        assert!(bed.driver.collect().is_empty());
         bed.ring.complete_batch(&[one]).unwrap();
         assert_eq!(bed.driver.collect(), [(id, Some(0))]);
+    });
+}
+
+#[test]
+fn the_edges_of_every_region_to_the_byte() {
+    // The region found last answers first, so each edge is asked for from inside and from outside.
+    let edges = [LOW, SEAM, SEAM + 0x1_0000, HIGH, HIGH + 0x1_0000];
+    let regions = [(LOW, SEAM), (SEAM, SEAM + 0x1_0000), (HIGH, HIGH + 0x1_0000)];
+    let warm_ups = [DATA, SEAM + 0x100, HIGH + 0x100];
+    for warm_up in warm_ups {
+        for (start, len) in edges
+            .into_iter()
+            .flat_map(|edge| edge - 3..edge + 3)
+            .flat_map(|start| (1..=4u32).map(move |len| (start, len)))
+        {
+            // Byte by byte, what the regions say.
+            let mut expected: Vec<(u64, usize)> = Vec::new();
+            let mut good = true;
+            for byte in start..start + u64::from(len) {
+                match regions.iter().find(|(from, to)| (*from..*to).contains(&byte)) {
+                    None => good = false,
+                    Some((from, _)) if byte == *from || expected.is_empty() => expected.push((byte, 1)),
+                    Some(_) => expected.last_mut().unwrap().1 += 1,
+                }
+            }
+            let mut bed = Bed::simple(4, false, Direction::Transmit);
+            bed.driver.add(&[(warm_up, 1)], false).unwrap();
+            assert_eq!(bed.pop().unwrap(), 1);
+            bed.driver.add(&[(start, len)], false).unwrap();
+            if good {
+                assert_eq!(bed.pop().unwrap(), 1);
+                assert_eq!(bed.buffers(0), expected, "{start:#x} + {len}");
+            } else {
+                assert!(matches!(bed.pop(), Err(Error::Buffer { .. })), "{start:#x} + {len}");
+            }
+        }
+    }
+}
+
+#[test]
+fn buffers_do_not_wrap_from_the_last_byte_of_the_address_space_to_the_first() {
+    let region = |at| {
+        let ram = SharedMemory::create(0x10_0000).unwrap();
+        Arc::new(ram.region(at, 0).unwrap())
+    };
+    let memory = GuestMemory::new(vec![region(0), region(u64::MAX - 0xf_ffff)]).unwrap();
+    both(|packed| {
+        let config = config(4, features(packed, false), Direction::Transmit);
+        for (len, good) in [(1, true), (0x10, true), (0x11, false), (0x100, false)] {
+            let mut bed = Bed {
+                driver: Driver::new(&config, &memory),
+                ring: Ring::new(&config, &memory).unwrap(),
+                batch: Batch::with_capacity(4, 16),
+                memory: memory.clone(),
+            };
+            bed.driver.add(&[(u64::MAX - 0xf, len)], false).unwrap();
+            assert_eq!(bed.pop().is_ok(), good, "{len:#x}");
+        }
     });
 }
