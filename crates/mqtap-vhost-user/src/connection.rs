@@ -116,11 +116,10 @@ impl Connection {
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             self.wait(PollFlags::IN, Error::Receive)?;
             match self.receive_some(rest, collected) {
-                Ok(0) => break,
+                // A frontend that was killed with replies to read leaves a reset behind.
+                Ok(0) | Err(Errno::CONNRESET) => break,
                 Ok(received) => filled += received,
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                // What a frontend that was killed leaves behind when it had replies to read.
-                Err(Errno::CONNRESET) => break,
                 Err(errno) => return Err(Error::Receive(errno)),
             }
         }
