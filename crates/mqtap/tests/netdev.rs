@@ -88,6 +88,8 @@ fn pass(fd: impl AsFd) -> i32 {
     let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
     let duplicate = rustix::io::fcntl_dupfd_cloexec(fd, number).unwrap();
     assert_eq!(duplicate.as_raw_fd(), number, "something else uses these numbers");
+    // What came through an exec cannot be close-on-exec.
+    rustix::io::fcntl_setfd(&duplicate, rustix::io::FdFlags::empty()).unwrap();
     duplicate.into_raw_fd()
 }
 
