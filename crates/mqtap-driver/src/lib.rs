@@ -3,7 +3,8 @@
 //!
 //! * [`Frontend`] speaks the protocol: every message a net frontend sends, and any other bytes.
 //! * [`Driver`] is a guest NIC: it negotiates, shares memory, starts rings, transmits and receives.
-//! * [`RawRing`] writes into rings what no driver should.
+//! * [`frames`], [`host`] and [`traffic`] make and check what goes through it.
+//! * [`RawRing`] writes into rings what no driver should; [`lies`] are ready-made.
 //!
 //! It shares no code with the server but guest memory: two independent readings of the specifications test each other.
 
@@ -18,6 +19,8 @@ mod events;
 pub mod frames;
 mod frontend;
 mod header;
+pub mod host;
+pub mod lies;
 mod options;
 mod pair;
 pub mod protocol;
@@ -27,6 +30,7 @@ mod receive;
 pub mod ring;
 #[cfg(test)]
 mod testing;
+pub mod traffic;
 mod transmit;
 
 pub use channel::Message;

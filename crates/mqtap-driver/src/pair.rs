@@ -155,7 +155,8 @@ impl Pair {
         Ok(true)
     }
 
-    fn wait_for_completions(&mut self, timeout: Duration) -> Result<bool> {
+    /// Waits until the device has given back a frame we have not reaped. False if it does not in time.
+    pub fn wait_for_completions(&mut self, timeout: Duration) -> Result<bool> {
         let deadline = Instant::now() + timeout;
         loop {
             if self.transmitter.ring.arm_calls()? {

@@ -1,6 +1,6 @@
 //! Frames from their parts.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::checksum::{checksum, pseudo_header};
 use super::{
@@ -125,6 +125,23 @@ pub fn icmp_echo(path: Path, request: bool, identifier: u16, sequence: u16, data
     } else {
         with_checksum(path, protocol_number::ICMPV6, transport, 2)
     }
+}
+
+/// `source` has its address, `asker` (RFC 4861, 4.4).
+#[must_use]
+pub fn neighbour_advertisement(source: (Mac, Ipv6Addr), asker: (Mac, Ipv6Addr)) -> Vec<u8> {
+    // Solicited and override.
+    let mut transport = vec![136, 0, 0, 0, 0x60, 0, 0, 0];
+    transport.extend_from_slice(&source.1.octets());
+    // Option: target link-layer address, one unit of eight bytes.
+    transport.extend_from_slice(&[2, 1]);
+    transport.extend_from_slice(&source.0);
+    let path =
+        Path { source_mac: source.0, destination_mac: asker.0, addresses: Addresses::V6(source.1, asker.1) };
+    let mut frame = with_checksum(path, protocol_number::ICMPV6, transport, 2);
+    // Neighbours drop advertisements that could have crossed a router.
+    frame[ETHERNET_HEADER + 7] = 255;
+    frame
 }
 
 /// Makes the checksum of a UDP or TCP frame partial, and returns the header that asks the device to complete it; with

@@ -8,7 +8,7 @@ mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use build::{arp_reply, arp_request, icmp_echo, partial, tcp, udp};
+pub use build::{arp_reply, arp_request, icmp_echo, neighbour_advertisement, partial, tcp, udp};
 pub use checksum::{checksum, complete, pseudo_header};
 pub use parse::{Arp, Echo, Frame, Payload, Tcp, Udp, parse};
 

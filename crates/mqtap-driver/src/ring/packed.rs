@@ -263,18 +263,16 @@ impl PackedRing {
     pub(super) fn base(&self) -> u32 {
         // Walk over what the device used and we have not reaped: it begins again after that.
         let mut position = self.used;
-        let mut rest = self.order.iter();
-        while matches!(self.used_at(position), Ok(true)) {
-            let Ok(id) =
-                self.memory.load_u16(offset(self.layout.descriptor(position.slot), 12), Ordering::Relaxed)
-            else {
-                break;
-            };
-            let Some(&slots) = self.slots.get(usize::from(id)) else { break };
-            if slots == 0 || rest.next().is_none() {
-                break;
+        let mut rest = self.order.clone();
+        while !rest.is_empty() && matches!(self.used_at(position), Ok(true)) {
+            let at = offset(self.layout.descriptor(position.slot), 12);
+            let id = self.memory.load_u16(at, Ordering::Relaxed).ok();
+            let Some(place) = rest.iter().position(|other| Some(*other) == id) else { break };
+            // With IN_ORDER the descriptor stands for everything up to its chain.
+            let first = if self.options.in_order { 0 } else { place };
+            for id in rest.drain(first..=place) {
+                position.advance(self.slots[usize::from(id)], self.layout.size);
             }
-            position.advance(slots, self.layout.size);
         }
         u32::from(position.bits()) << 16 | u32::from(position.bits())
     }
