@@ -15,6 +15,8 @@ use crate::qemu::Guest;
 /// For anything that moves a bounded amount of data on a slow machine.
 pub(crate) const LONG: Duration = Duration::from_secs(180);
 
+const QUICK: Duration = Duration::from_secs(20);
+
 const FIRST_PORT: u16 = 5201;
 
 /// iperf3 servers on the host's side of a wire, one for each flow that runs at the same time.
@@ -183,39 +185,31 @@ impl Payload {
         Ok(Self { path, sum })
     }
 
-    // A receiving busybox nc stops when its own input ends, so it is given one that stays silent: the console, or an open pipe.
-
-    /// Sends the file to the guest over TCP and compares the sums.
+    /// Lets the guest fetch the file over TCP, and compares the sums.
     pub(crate) fn to_guest(&self, lab: &Lab, guest: &mut Guest) -> Result<()> {
-        guest.run(
-            "rm -f /tmp/received; \
-             (nc -l -p 9000 < /dev/ttyS0 > /tmp/payload; touch /tmp/received) > /dev/null 2>&1 & sleep 0.3",
-        )?;
-        let send = format!("busybox nc {} 9000 < {}", guest_address(0), self.path.display());
-        lab.namespace.shell(&send, LONG)?;
-        let wait = "while [ ! -e /tmp/received ]; do sleep 0.1; done; sha256sum /tmp/payload";
-        let there = guest.run_within(wait, LONG)?;
-        if there.starts_with(&self.sum) {
+        let mut command = lab.namespace.command("busybox");
+        command.args(["httpd", "-f", "-p", "9000", "-h"]).arg(&lab.logs).stdin(Stdio::null());
+        let mut server = Supervised::start(&mut command, "httpd", &lab.logs.join("httpd.log"))?;
+        // The server may need a moment.
+        let fetch = format!(
+            "for i in 1 2 3 4 5; do wget -q -O /tmp/payload http://{}:9000/payload && break; sleep 0.2; done; \
+             sha256sum /tmp/payload",
+            host_address(0)
+        );
+        let there = guest.run_within(&fetch, LONG)?;
+        server.must_run()?;
+        if there.contains(&self.sum) {
             return Ok(());
         }
         fail(format!("the guest received something else than was sent: {there} instead of {}", self.sum))
     }
 
-    /// Sends what the guest received back, and compares the sums.
+    /// Fetches what the guest received back, and compares the sums.
     pub(crate) fn from_guest(&self, lab: &Lab, guest: &mut Guest) -> Result<()> {
+        guest.attempt("httpd -p 9001 -h /tmp", QUICK)?;
         let back = lab.logs.join("payload.back");
-        let mut command = lab.namespace.command("sh");
-        command.args(["-c", "exec busybox nc -l -p 9001 > \"$0\""]).arg(&back).stdin(Stdio::piped());
-        let mut receiver = Supervised::start(&mut command, "nc -l", &lab.logs.join("nc.log"))?;
-        let address = host_address(0);
-        // The listener may need a moment.
-        let send = format!(
-            "for i in 1 2 3 4 5 6 7 8 9; do nc {address} 9001 < /tmp/payload && break; sleep 0.2; done; rm /tmp/payload"
-        );
-        guest.run_within(&send, LONG)?;
-        if receiver.wait(LONG)?.is_none() {
-            return fail("the transfer from the guest did not end");
-        }
+        let fetch = format!("busybox wget -q -O {} http://{}:9001/payload", back.display(), guest_address(0));
+        lab.namespace.shell(&fetch, LONG)?;
         let came = sum(&back)?;
         std::fs::remove_file(&back)?;
         if came == self.sum { Ok(()) } else { fail("what came back from the guest is not what it had") }
