@@ -1,6 +1,6 @@
 //! File descriptors inherited from a parent process, named by number.
 
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -21,6 +21,11 @@ pub enum InheritError {
         "file descriptor {0} is not open (EBADF); whoever starts mqtap must open it and leave it open across exec, without close-on-exec"
     )]
     NotOpen(RawFd),
+    /// This process opened it itself.
+    #[error(
+        "file descriptor {0} is close-on-exec, so it was not inherited: it belongs to another part of this program"
+    )]
+    CloseOnExec(RawFd),
     /// Each has one owner.
     #[error("file descriptor {0} was taken already")]
     Taken(RawFd),
@@ -39,30 +44,21 @@ pub(crate) fn check(number: RawFd) -> Result<(), InheritError> {
     match number {
         ..0 => Err(InheritError::Negative(number)),
         0..=2 => Err(InheritError::Standard(number)),
-        _ => match sys::inherited_is_open(number) {
-            Some(true) => Ok(()),
-            Some(false) => Err(InheritError::NotOpen(number)),
-            None => Err(InheritError::Taken(number)),
-        },
+        _ => sys::check_inherited(number),
     }
 }
 
 /// Takes a descriptor that the parent process opened for this one, as `--fd 5` or `fds=5:6` names it, and makes it
 /// close-on-exec.
 ///
-/// A number is taken once; a second time is an error, also when the descriptor was closed meanwhile. Only pass numbers
-/// that were given to this process from outside: a number that this process opened itself has an owner.
+/// A number is taken once; a second time is an error, also when the descriptor was closed meanwhile. A descriptor that is
+/// close-on-exec is refused: it cannot have been inherited, so some part of this process owns it.
 ///
 /// # Errors
 /// See [`InheritError`].
 pub fn inherit(number: RawFd) -> Result<OwnedFd, InheritError> {
     check(number)?;
-    let fd = sys::claim_inherited(&[number])
-        .and_then(|fds| fds.into_iter().next())
-        .ok_or(InheritError::Taken(number))?;
-    rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::CLOEXEC)
-        .map_err(|errno| InheritError::Prepare { fd: number, errno })?;
-    Ok(fd)
+    sys::claim_inherited(&[number], sys::set_close_on_exec)?.pop().ok_or(InheritError::NotOpen(number))
 }
 
 impl InheritError {
@@ -70,7 +66,12 @@ impl InheritError {
     #[must_use]
     pub fn number(self) -> RawFd {
         match self {
-            Self::Standard(fd) | Self::Negative(fd) | Self::NotOpen(fd) | Self::Taken(fd) | Self::Prepare { fd, .. } => fd,
+            Self::Standard(fd)
+            | Self::Negative(fd)
+            | Self::NotOpen(fd)
+            | Self::CloseOnExec(fd)
+            | Self::Taken(fd)
+            | Self::Prepare { fd, .. } => fd,
         }
     }
 }

@@ -66,6 +66,14 @@ pub(crate) fn describe(errno: Errno) -> String {
         Errno::NFILE => "ENFILE",
         Errno::BADF => "EBADF",
         Errno::BADFD => "EBADFD",
+        Errno::ADDRNOTAVAIL => "EADDRNOTAVAIL",
+        Errno::AFNOSUPPORT => "EAFNOSUPPORT",
+        Errno::INTR => "EINTR",
+        Errno::NETDOWN => "ENETDOWN",
+        Errno::NOSPC => "ENOSPC",
+        Errno::NOSYS => "ENOSYS",
+        Errno::RANGE => "ERANGE",
+        Errno::SRCH => "ESRCH",
         Errno::NOTTY => "ENOTTY",
         Errno::OPNOTSUPP => "EOPNOTSUPP",
         Errno::IO => "EIO",
@@ -116,6 +124,8 @@ pub struct TunLink {
     pub multi_queue: bool,
     /// Outlives its last queue.
     pub persistent: bool,
+    /// Frames have four bytes of packet information in front (no `IFF_NO_PI`).
+    pub packet_information: bool,
     /// Frames have a virtio-net header.
     pub vnet_header: bool,
     /// User that may attach.
@@ -132,6 +142,14 @@ pub struct TunLink {
 #[derive(Debug)]
 pub struct Links {
     socket: Socket,
+}
+
+impl TunLink {
+    /// Queues that are open, attached or not. Always 0 for a device without `multi_queue`, of which the kernel does not tell.
+    #[must_use]
+    pub fn queues(&self) -> u32 {
+        self.attached_queues + self.detached_queues
+    }
 }
 
 impl Links {
@@ -221,7 +239,8 @@ pub struct Holder {
 /// which, so a namesake elsewhere can be among them.
 #[must_use]
 pub fn holders(interface: InterfaceName) -> Vec<Holder> {
-    let number = |entry: &std::fs::DirEntry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+    let number =
+        |entry: &std::fs::DirEntry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
     let entries = |path: String| std::fs::read_dir(path).into_iter().flatten().flatten();
     let wanted = format!("iff:\t{interface}");
     let mut holders = Vec::new();

@@ -97,7 +97,14 @@ mod tests {
         assert_eq!(mac.to_string(), "52:54:00:ab:cd:0f");
         assert!(!mac.is_multicast());
         assert!(MacAddress::new([0xff; 6]).is_multicast());
-        for wrong in ["", "52:54:00:ab:cd", "52:54:00:ab:cd:0f:11", "52:54:0:ab:cd:0f", "5254:00:ab:cd:0f", "+2:54:00:ab:cd:0f"] {
+        for wrong in [
+            "",
+            "52:54:00:ab:cd",
+            "52:54:00:ab:cd:0f:11",
+            "52:54:0:ab:cd:0f",
+            "5254:00:ab:cd:0f",
+            "+2:54:00:ab:cd:0f",
+        ] {
             assert!(wrong.parse::<MacAddress>().is_err(), "{wrong:?}");
         }
     }

@@ -29,6 +29,9 @@ pub enum InvalidName {
         /// What is wrong with it.
         character: char,
     },
+    /// The kernel allows names that are no text.
+    #[error("interface name \"{0}\" is not UTF-8; rename the interface")]
+    NotText(String),
     /// A `%` that is not one `%d`.
     #[error("interface name pattern {0:?} must have exactly one %d, and no other %")]
     Pattern(String),
@@ -58,7 +61,8 @@ impl InterfaceName {
     /// The name that the kernel wrote into one of its structures.
     pub(crate) fn from_kernel(bytes: [u8; IFNAMSIZ]) -> Result<Self, InvalidName> {
         let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(IFNAMSIZ);
-        String::from_utf8_lossy(&bytes[..end]).parse()
+        let name = &bytes[..end];
+        std::str::from_utf8(name).map_err(|_| InvalidName::NotText(name.escape_ascii().to_string()))?.parse()
     }
 }
 
@@ -72,8 +76,10 @@ fn check(text: &str) -> Result<[u8; IFNAMSIZ], InvalidName> {
     if text == "." || text == ".." {
         return Err(InvalidName::Reserved(text.to_owned()));
     }
-    // The kernel's isspace() knows ASCII and Latin-1; the latter's 0xa0 would also hit the middle of UTF-8 text.
-    let refused = |c: char| c == '/' || c == ':' || c == '\0' || c.is_ascii_whitespace() || c == '\u{b}';
+    // The kernel looks at bytes. Its isspace() knows Latin-1, where 0xa0 is a space, and so refuses all characters that have
+    // this byte in UTF-8, such as "à".
+    let refused_byte = |byte: u8| matches!(byte, b'/' | b':' | 0 | b'\t'..=b'\r' | b' ' | 0xa0);
+    let refused = |c: char| c.encode_utf8(&mut [0; 4]).bytes().any(refused_byte);
     if let Some(character) = text.chars().find(|&c| refused(c)) {
         return Err(InvalidName::Character { name: text.to_owned(), character });
     }
@@ -228,8 +234,11 @@ mod tests {
         assert_eq!("a".repeat(15).parse::<InterfaceName>().unwrap().as_str().len(), 15);
         assert_eq!("".parse::<InterfaceName>(), Err(InvalidName::Empty));
         assert!(matches!("a".repeat(16).parse::<InterfaceName>(), Err(InvalidName::TooLong(_))));
-        for wrong in ["a/b", "a b", "a:1", "a\tb", "a\nb", "a\u{b}b"] {
-            assert!(matches!(wrong.parse::<InterfaceName>(), Err(InvalidName::Character { .. })), "{wrong:?}");
+        for wrong in ["a/b", "a b", "a:1", "a\tb", "a\nb", "a\u{b}b", "voil\u{e0}"] {
+            assert!(
+                matches!(wrong.parse::<InterfaceName>(), Err(InvalidName::Character { .. })),
+                "{wrong:?}"
+            );
         }
         for wrong in [".", ".."] {
             assert!(matches!(wrong.parse::<InterfaceName>(), Err(InvalidName::Reserved(_))));
@@ -249,5 +258,7 @@ mod tests {
     fn names_travel_through_the_kernels_structures() {
         let name: InterfaceName = "fifteen_bytes_x".parse().unwrap();
         assert_eq!(InterfaceName::from_kernel(name.to_kernel()), Ok(name));
+        let latin1 = *b"na\xefve\0\0\0\0\0\0\0\0\0\0\0";
+        assert!(matches!(InterfaceName::from_kernel(latin1), Err(InvalidName::NotText(_))));
     }
 }

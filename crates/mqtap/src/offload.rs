@@ -46,7 +46,7 @@ impl Offloads {
 
     const TSO: Self = Self(Self::TSO4.0 | Self::TSO6.0);
     const USO: Self = Self(Self::USO4.0 | Self::USO6.0);
-    const TUNNEL: Self = Self(Self::UDP_TUNNEL_GSO.0 | Self::UDP_TUNNEL_GSO_CSUM.0);
+    pub(crate) const TUNNEL: Self = Self(Self::UDP_TUNNEL_GSO.0 | Self::UDP_TUNNEL_GSO_CSUM.0);
 
     /// The `TUN_F_*` bits.
     #[must_use]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::io::Errno;
 
@@ -14,7 +15,9 @@ use crate::sys::{self, flag};
 #[non_exhaustive]
 pub enum Error {
     /// The interface was deleted while the queue was open (EBADFD).
-    #[error("cannot {what} queue {queue} of {interface}: EBADFD: the interface was deleted; make it again and reopen it")]
+    #[error(
+        "cannot {what} queue {queue} of {interface}: EBADFD: the interface was deleted; make it again and reopen it"
+    )]
     DeviceGone {
         /// What was attempted.
         what: &'static str,
@@ -58,11 +61,13 @@ pub struct TapQueue {
     index: u16,
     interface: InterfaceName,
     multi_queue: bool,
+    /// What `TUNSETSNDBUF` was last told, in bytes; 0 if it was told nothing.
+    send_buffer: AtomicI32,
 }
 
 impl TapQueue {
     pub(crate) fn new(fd: OwnedFd, index: u16, interface: InterfaceName, multi_queue: bool) -> Self {
-        Self { fd, index, interface, multi_queue }
+        Self { fd, index, interface, multi_queue, send_buffer: AtomicI32::new(0) }
     }
 
     /// Its number among the queues that were opened together. The kernel counts attached queues only, and moves its last
@@ -107,9 +112,22 @@ impl TapQueue {
         // same open file was quicker; and 0 when a filter kept it from attaching. What counts is what it is now.
         let now = self.state(what)?;
         match result {
-            _ if now == attached => Ok(()),
+            _ if now == attached => self.apply_send_buffer(attached),
             Ok(()) => Err(Error::NotAttached { queue: self.index, interface: self.interface }),
             Err(errno) => Err(self.error(what, errno)),
+        }
+    }
+
+    /// The kernel applied the limit to the queues that were attached then.
+    pub(crate) fn remember_send_buffer(&self, bytes: i32) {
+        self.send_buffer.store(bytes, Ordering::Relaxed);
+    }
+
+    fn apply_send_buffer(&self, attached: bool) -> Result<(), Error> {
+        match self.send_buffer.load(Ordering::Relaxed) {
+            bytes if attached && bytes != 0 => sys::set_send_buffer(self.fd.as_fd(), bytes)
+                .map_err(|errno| self.error("set the send buffer of", errno)),
+            _ => Ok(()),
         }
     }
 

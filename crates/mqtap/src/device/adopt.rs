@@ -1,13 +1,16 @@
 //! Taking over queues that somebody else opened.
 
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use rustix::io::Errno;
 
-use super::{Error, MAX_QUEUES, TapDevice, open};
-use crate::fd::{self, InheritError};
-use crate::link::Links;
+use super::namespace::visit_device;
+use super::open::others;
+use super::{Error, MAX_QUEUES, TapDevice, known};
+use crate::fd;
+use crate::link::{Link, Links};
 use crate::name::InterfaceName;
 use crate::offload::Offloads;
 use crate::queue::TapQueue;
@@ -18,6 +21,18 @@ struct Found {
     number: RawFd,
     name: InterfaceName,
     flags: u16,
+    /// Where its device is; the kernel tells only those who may administer it.
+    namespace: Option<OwnedFd>,
+}
+
+impl Found {
+    fn has(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn wrong(&self, problem: &'static str) -> Error {
+        Error::FdFlags { fd: self.number, interface: self.name, problem }
+    }
 }
 
 pub(super) fn adopt(numbers: &[RawFd]) -> Result<TapDevice, Error> {
@@ -30,32 +45,28 @@ pub(super) fn adopt(numbers: &[RawFd]) -> Result<TapDevice, Error> {
     let found = numbers.iter().map(|&number| examine(number)).collect::<Result<Vec<_>, _>>()?;
     agree(&found)?;
     let first = &found[0];
-    let name = first.name;
-    let links = Links::open()?;
-    let link = links.find(name)?.ok_or(Error::Changed(name))?;
+    let (name, multi_queue, vnet_header) =
+        (first.name, first.has(flag::MULTI_QUEUE), first.has(flag::VNET_HDR));
+    let (links, link) = sys::with_inherited(first.number, |fd| visit_device(fd, || find(first)))??;
 
-    // Last of what can fail without having taken anything.
-    for &number in numbers {
-        sys::with_inherited(number, sys::prepare)
-            .unwrap_or(Err(Errno::BADF))
-            .map_err(|errno| InheritError::Prepare { fd: number, errno })?;
-    }
-    let fds = sys::claim_inherited(numbers).ok_or(InheritError::Taken(numbers[0]))?;
-    let multi_queue = first.flags & flag::MULTI_QUEUE != 0;
-    let vnet_header = first.flags & flag::VNET_HDR != 0;
-    let queues: Vec<_> = (0..)
-        .zip(fds)
-        .map(|(index, fd)| Arc::new(TapQueue::new(fd, index, name, multi_queue)))
-        .collect();
-    let supported_offloads =
-        if vnet_header { open::learn(queues[0].as_fd(), name)? } else { Offloads::NONE };
+    // Last what changes the device, and the open files, which their former users may share.
+    let supported_offloads = match (others(&link, found.len() as u32) > 0, vnet_header) {
+        (false, _) => sys::with_inherited(first.number, |fd| known::set(fd, name, vnet_header))??,
+        (true, true) => known::offloads_of_kernel().unwrap_or(Offloads::NONE),
+        (true, false) => Offloads::NONE,
+    };
+    let prepare = |fd: BorrowedFd<'_>| sys::set_close_on_exec(fd).and_then(|()| sys::set_nonblocking(fd));
+    let fds = sys::claim_inherited(numbers, prepare)?;
     Ok(TapDevice {
-        queues,
+        queues: (0..)
+            .zip(fds)
+            .map(|(index, fd)| Arc::new(TapQueue::new(fd, index, name, multi_queue)))
+            .collect(),
         name,
         index: link.index,
         multi_queue,
         vnet_header,
-        persistent: first.flags & flag::PERSIST != 0,
+        persistent: AtomicBool::new(first.has(flag::PERSIST)),
         supported_offloads,
         links,
     })
@@ -64,41 +75,49 @@ pub(super) fn adopt(numbers: &[RawFd]) -> Result<TapDevice, Error> {
 /// Is it a queue of a tap?
 fn examine(number: RawFd) -> Result<Found, Error> {
     fd::check(number)?;
-    let looked = sys::with_inherited(number, |fd| {
+    let (interface, namespace) = sys::with_inherited(number, |fd| {
         if !sys::is_tun_device(fd).unwrap_or(false) {
             return Err(Error::NotATapFd(number));
         }
-        sys::interface(fd).map_err(|errno| match errno {
+        let interface = sys::interface(fd).map_err(|errno| match errno {
             Errno::BADFD => Error::NoDevice(number),
             _ => Error::NotATapFd(number),
-        })
-    });
-    let interface = looked.ok_or(InheritError::NotOpen(number))??;
+        })?;
+        Ok((interface, sys::device_namespace(fd).ok()))
+    })??;
     let name = InterfaceName::from_kernel(interface.name).map_err(|_| Error::NotATapFd(number))?;
-    let flags = interface.flags;
-    let problem = if flags & flag::TUN != 0 {
-        Some("is a tun, which carries IP packets; a virtual NIC needs a tap")
-    } else if flags & flag::NO_PI == 0 {
-        Some("puts packet information in front of each frame; open it with IFF_NO_PI")
-    } else {
-        None
-    };
-    match problem {
-        Some(problem) => Err(Error::FdFlags { fd: number, interface: name, problem }),
-        None => Ok(Found { number, name, flags }),
+    let found = Found { number, name, flags: interface.flags, namespace };
+    if found.has(flag::TUN) {
+        return Err(found.wrong("is a tun, which carries IP packets; a virtual NIC needs a tap"));
     }
+    Ok(found)
 }
 
 /// Are they different queues of one device?
 fn agree(found: &[Found]) -> Result<(), Error> {
     let first = &found[0];
-    if found.len() > 1 && first.flags & flag::MULTI_QUEUE == 0 {
-        let (fd, interface) = (first.number, first.name);
-        let problem = "was opened without multi_queue, so it is the only queue of its device; use fd= with it alone";
-        return Err(Error::FdFlags { fd, interface, problem });
-    }
     for (i, one) in found.iter().enumerate() {
-        if one.name != first.name {
+        for other in &found[..i] {
+            if other.number == one.number {
+                return Err(Error::FdTwice(one.number));
+            }
+            if sys::with_inherited(other.number, |a| {
+                sys::with_inherited(one.number, |b| sys::same_open_file(a, b))
+            })?? == Some(true)
+            {
+                return Err(Error::SameQueue(other.number, one.number));
+            }
+        }
+        if found.len() > 1 && !one.has(flag::MULTI_QUEUE) {
+            return Err(one.wrong(
+                "was opened without multi_queue, so it is the only queue of its device; use fd= with it alone",
+            ));
+        }
+        let elsewhere = match (&first.namespace, &one.namespace) {
+            (Some(a), Some(b)) => sys::same_namespace(a.as_fd(), b.as_fd()) == Ok(false),
+            _ => false,
+        };
+        if one.name != first.name || elsewhere {
             return Err(Error::OtherDevice {
                 first_fd: first.number,
                 first: first.name,
@@ -106,24 +125,26 @@ fn agree(found: &[Found]) -> Result<(), Error> {
                 other: one.name,
             });
         }
-        for other in &found[..i] {
-            if other.number == one.number {
-                return Err(Error::FdTwice(one.number));
-            }
-            let same = sys::with_inherited(other.number, |a| {
-                sys::with_inherited(one.number, |b| sys::same_open_file(a, b))
-            });
-            if same.flatten().flatten() == Some(true) {
-                return Err(Error::SameQueue(other.number, one.number));
-            }
-        }
-        let differing = one.flags ^ first.flags;
-        if differing & (flag::VNET_HDR | flag::MULTI_QUEUE) != 0 {
-            let (fd, interface) = (one.number, one.name);
-            let problem = "has other flags (IFF_VNET_HDR, IFF_MULTI_QUEUE) than the first one";
-            return Err(Error::FdFlags { fd, interface, problem });
-        }
+    }
+    if let Some(other) = found.iter().find(|one| one.has(flag::VNET_HDR) != first.has(flag::VNET_HDR)) {
+        return Err(other.wrong("has another IFF_VNET_HDR than the first one"));
     }
     Ok(())
 }
 
+/// The interface as netlink sees it, from inside its namespace.
+fn find(first: &Found) -> Result<(Links, Link), Error> {
+    let links = Links::open()?;
+    let link = links.find(first.name)?.ok_or(Error::Changed(first.name))?;
+    // A namesake in our namespace, if we could not find out where the device is?
+    let tun = link.tun.filter(|tun| {
+        (tun.tap, tun.multi_queue, tun.vnet_header)
+            == (true, first.has(flag::MULTI_QUEUE), first.has(flag::VNET_HDR))
+    });
+    let tun = tun.ok_or(Error::Changed(first.name))?;
+    // `TUNGETIFF` does not tell: it shows the bit of IFF_NO_PI, which is also IFF_NOFILTER, for any queue without a filter.
+    if tun.packet_information {
+        return Err(first.wrong("puts packet information in front of each frame; open it with IFF_NO_PI"));
+    }
+    Ok((links, link))
+}

@@ -23,7 +23,9 @@ pub enum Error {
     #[error("a tap has 1 to 256 queues, not {0}")]
     QueueCount(usize),
     /// ENOENT.
-    #[error("/dev/net/tun does not exist (ENOENT); load the tun module, or in a container pass the device in (--device /dev/net/tun)")]
+    #[error(
+        "/dev/net/tun does not exist (ENOENT); load the tun module, or in a container pass the device in (--device /dev/net/tun)"
+    )]
     TunMissing,
     /// EACCES, EPERM.
     #[error("cannot open /dev/net/tun: {}; give this user read and write permission on it, or pass open queues with fds=", describe(*.errno))]
@@ -37,13 +39,25 @@ pub enum Error {
         /// Why.
         errno: Errno,
     },
+    /// EMFILE, ENFILE.
+    #[error("cannot open /dev/net/tun: {}; each queue is a file descriptor: raise the limit (ulimit -n, LimitNOFILE=), or use fewer queues", describe(*.errno))]
+    TooManyFiles {
+        /// Why.
+        errno: Errno,
+    },
     /// The namespace could not be entered.
-    #[error("cannot open a tap in the network namespace {path}: {source}")]
+    #[error("cannot open a tap in the network namespace {path}: {}", namespace_reason(source))]
     Namespace {
         /// Of the namespace.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The namespace of an open queue could not be entered.
+    #[error("the interface is in another network namespace, which cannot be entered: {}; start mqtap in it", describe(*.errno))]
+    DeviceNamespace {
+        /// Why.
+        errno: Errno,
     },
     /// An old kernel.
     #[error("this kernel has no multiqueue taps (no IFF_MULTI_QUEUE; Linux 3.8 brought it); use queues=1")]
@@ -65,7 +79,10 @@ pub enum Error {
         queues: u16,
     },
     /// Somebody else has queues, and the device was wanted for us alone.
-    #[error("{interface} is in use ({queues} queues are open), and it was to be used exclusively{}", held_by(holders))]
+    #[error(
+        "{interface} is in use ({queues} queues are open), and it was to be used exclusively{}",
+        held_by(holders)
+    )]
     InUse {
         /// The device.
         interface: InterfaceName,
@@ -75,7 +92,10 @@ pub enum Error {
         holders: Vec<Holder>,
     },
     /// EBUSY.
-    #[error("cannot open a queue of {interface}: EBUSY: a device without multi_queue has one queue, and it is open already{}", held_by(holders))]
+    #[error(
+        "cannot open a queue of {interface}: EBUSY: a device without multi_queue has one queue, and it is open already{}",
+        held_by(holders)
+    )]
     Busy {
         /// The device.
         interface: NameRequest,
@@ -83,7 +103,10 @@ pub enum Error {
         holders: Vec<Holder>,
     },
     /// E2BIG.
-    #[error("cannot open queue {queue} of {interface}: E2BIG: the kernel allows 256 queues on a device, and others have some of them{}", held_by(holders))]
+    #[error(
+        "cannot open queue {queue} of {interface}: E2BIG: the kernel allows 256 queues on a device, and others have some of them{}",
+        held_by(holders)
+    )]
     TooManyQueues {
         /// The device.
         interface: InterfaceName,
@@ -93,10 +116,12 @@ pub enum Error {
         holders: Vec<Holder>,
     },
     /// EPERM on a new device.
-    #[error("cannot make {0}: EPERM: this needs CAP_NET_ADMIN; or have an administrator make it for this user: `ip tuntap add dev {0} mode tap multi_queue vnet_hdr user $USER`")]
+    #[error(
+        "cannot make {0}: EPERM: this needs CAP_NET_ADMIN; or have an administrator make it for this user: `ip tuntap add dev {0} mode tap multi_queue vnet_hdr user $USER`"
+    )]
     CreatePermission(NameRequest),
     /// EPERM on an existing device.
-    #[error("cannot open a queue of {interface}: EPERM: it belongs to {}, and this process is neither nor has CAP_NET_ADMIN", owners(*.owner, *.group))]
+    #[error("cannot open a queue of {interface}: EPERM: {}, and this process has no CAP_NET_ADMIN there", owners(*.owner, *.group))]
     OwnerPermission {
         /// The device.
         interface: InterfaceName,
@@ -117,7 +142,8 @@ pub enum Error {
     },
     /// The kernel kept other flags than those asked for, without a word.
     #[error(
-        "{interface} was opened, but the kernel kept its {flag} {state}: another process set it so and has it open{}", held_by(holders)
+        "{interface} was opened, but the kernel kept its {flag} {state}: another process set it so and has it open{}",
+        held_by(holders)
     )]
     FlagKept {
         /// The device.
@@ -151,7 +177,9 @@ pub enum Error {
         errno: Errno,
     },
     /// Offloads would come without the header that describes them.
-    #[error("{interface} has no virtio-net header, so it cannot have the offloads {offloads}; open it with vnet_hdr=on")]
+    #[error(
+        "{interface} has no virtio-net header, so it cannot have the offloads {offloads}; open it with vnet_hdr=on"
+    )]
     OffloadsWithoutHeader {
         /// The device.
         interface: InterfaceName,
@@ -169,13 +197,19 @@ pub enum Error {
     #[error("file descriptor {0} is given twice; each queue has its own")]
     FdTwice(RawFd),
     /// Two numbers, one open file.
-    #[error("file descriptors {0} and {1} are the same queue (one was made from the other by dup); each queue is opened on its own")]
+    #[error(
+        "file descriptors {0} and {1} are the same queue (one was made from the other by dup); each queue is opened on its own"
+    )]
     SameQueue(RawFd, RawFd),
     /// Not `/dev/net/tun`.
-    #[error("file descriptor {0} is not a tap queue; it must be an open /dev/net/tun on which TUNSETIFF was done")]
+    #[error(
+        "file descriptor {0} is not a tap queue; it must be an open /dev/net/tun on which TUNSETIFF was done"
+    )]
     NotATapFd(RawFd),
     /// No device behind it.
-    #[error("file descriptor {0} is /dev/net/tun without a device (EBADFD): TUNSETIFF was not done on it, or its interface was deleted")]
+    #[error(
+        "file descriptor {0} is /dev/net/tun without a device (EBADFD): TUNSETIFF was not done on it, or its interface was deleted"
+    )]
     NoDevice(RawFd),
     /// A tun, or a tap with a packet information header.
     #[error("file descriptor {fd} ({interface}) {problem}")]
@@ -187,8 +221,10 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// Queues of two devices.
-    #[error("file descriptors {first_fd} ({first}) and {fd} ({other}) belong to different devices; all queues of a netdev are one device's")]
+    /// Queues of two devices (which can have one name, in two namespaces).
+    #[error(
+        "file descriptors {first_fd} ({first}) and {fd} ({other}) belong to different devices; all queues of a netdev are one device's"
+    )]
     OtherDevice {
         /// A number.
         first_fd: RawFd,
@@ -212,6 +248,7 @@ impl Error {
         match errno {
             Errno::NOENT | Errno::NXIO | Errno::NODEV => Self::TunMissing,
             Errno::ACCESS | Errno::PERM => Self::TunPermission { errno },
+            Errno::MFILE | Errno::NFILE => Self::TooManyFiles { errno },
             errno => Self::TunOpen { errno },
         }
     }
@@ -235,19 +272,37 @@ fn held_by(holders: &[Holder]) -> impl fmt::Display + '_ {
     List(holders)
 }
 
+fn namespace_reason(error: &std::io::Error) -> String {
+    match Errno::from_io_error(error) {
+        Some(errno @ Errno::NOENT) => format!("{}; `ip netns` lists those with a name", describe(errno)),
+        Some(errno @ Errno::INVAL) => format!("{}; it is no network namespace", describe(errno)),
+        Some(errno @ Errno::PERM) => {
+            format!("{}; entering one needs CAP_SYS_ADMIN, here and there", describe(errno))
+        }
+        Some(errno) => describe(errno),
+        None => error.to_string(),
+    }
+}
+
 fn owners(owner: Option<u32>, group: Option<u32>) -> String {
     match (owner, group) {
-        (Some(uid), Some(gid)) => format!("user {uid} in group {gid} (both must match)"),
-        (Some(uid), None) => format!("user {uid}"),
-        (None, Some(gid)) => format!("group {gid}"),
-        (None, None) => "nobody".to_owned(),
+        (Some(uid), Some(gid)) => format!("it is for user {uid} in group {gid} (both must match)"),
+        (Some(uid), None) => format!("it is for user {uid}"),
+        (None, Some(gid)) => format!("it is for group {gid}"),
+        (None, None) => {
+            "it is for everybody, but a security module (SELinux: attach_queue) may say no".to_owned()
+        }
     }
 }
 
 fn hint(what: &str, errno: Errno) -> &'static str {
     match errno {
-        Errno::PERM if what.contains("carrier") => "; the kernel gives carrier only to a device with an attached queue",
-        Errno::INVAL if what.contains("owner") || what.contains("group") => "; it has no mapping in this user namespace",
+        Errno::PERM if what.contains("carrier") => {
+            "; the kernel gives carrier only to a device with an attached queue"
+        }
+        Errno::INVAL if what.contains("owner") || what.contains("group") => {
+            "; it has no mapping in this user namespace"
+        }
         _ => "",
     }
 }

@@ -2,15 +2,18 @@
 
 mod adopt;
 mod error;
+mod known;
+mod namespace;
 mod open;
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 
 pub use error::Error;
+pub use namespace::Namespace;
 
 use crate::link::{self, Link, Links};
 use crate::mac::MacAddress;
@@ -43,29 +46,6 @@ pub enum MultiQueue {
     Auto,
     /// Always, so that queues can be added later.
     Always,
-}
-
-/// A network namespace other than the caller's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Namespace {
-    /// A file such as `/run/netns/blue`.
-    Path(PathBuf),
-    /// That of a process.
-    Pid(u32),
-    /// As `ip netns` names it.
-    Name(String),
-}
-
-impl Namespace {
-    /// The file that stands for it.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
-        match self {
-            Self::Path(path) => path.clone(),
-            Self::Pid(pid) => format!("/proc/{pid}/ns/net").into(),
-            Self::Name(name) => Path::new("/run/netns").join(name),
-        }
-    }
 }
 
 /// How a device is opened.
@@ -131,7 +111,7 @@ pub struct TapDevice {
     index: u32,
     multi_queue: bool,
     vnet_header: bool,
-    persistent: bool,
+    persistent: AtomicBool,
     supported_offloads: Offloads,
     links: Links,
 }
@@ -198,10 +178,11 @@ impl TapDevice {
         self.vnet_header
     }
 
-    /// Whether the device outlived its last queue when it was opened.
+    /// Whether the device outlives its last queue, as far as we know: as it was when it was opened, or was
+    /// [set](Self::set_persist) since.
     #[must_use]
     pub fn is_persistent(&self) -> bool {
-        self.persistent
+        self.persistent.load(Ordering::Relaxed)
     }
 
     /// The offloads that this kernel accepts for a device like this: learned when it was opened.
@@ -211,7 +192,8 @@ impl TapDevice {
     }
 
     /// Says which offloads frames read from this device may have, and returns what the kernel accepted: what it does not
-    /// know is left out, newest first.
+    /// know is left out, newest first. Tunnel offloads are left out as well unless the header has room for them: set
+    /// [`VnetHeaderSize::Tunnel24`] first.
     ///
     /// # Errors
     /// [`Error::OffloadsWithoutHeader`], [`Error::DeviceGone`], [`Error::Setting`].
@@ -219,7 +201,17 @@ impl TapDevice {
         if !self.vnet_header && !wanted.is_empty() {
             return Err(Error::OffloadsWithoutHeader { interface: self.name, offloads: wanted });
         }
-        descend(self.control(), wanted).map_err(|errno| self.setting("set the offloads (TUNSETOFFLOAD)", errno))
+        let mut wanted = wanted;
+        if wanted.intersects(Offloads::TUNNEL) {
+            // The kernel would accept them, and then drop each frame that comes out of a tunnel.
+            let size = sys::vnet_header_size(self.control())
+                .map_err(|errno| self.setting("read the virtio-net header size (TUNGETVNETHDRSZ)", errno))?;
+            if usize::try_from(size).is_ok_and(|size| size < VnetHeaderSize::Tunnel24.len()) {
+                wanted = wanted - Offloads::TUNNEL;
+            }
+        }
+        known::descend(self.control(), wanted)
+            .map_err(|errno| self.setting("set the offloads (TUNSETOFFLOAD)", errno))
     }
 
     /// Sets the length of the virtio-net header, for all queues.
@@ -232,13 +224,17 @@ impl TapDevice {
             .map_err(|errno| self.setting("set the virtio-net header size (TUNSETVNETHDRSZ)", errno))
     }
 
-    /// Limits what may be on its way into the host, in bytes. The kernel applies it to queues that are attached.
+    /// Limits what may be on its way into the host, in bytes. The kernel applies it to queues that are attached; ours that
+    /// are not get it when they are.
     ///
     /// # Errors
     /// [`Error::DeviceGone`], [`Error::Setting`] (EINVAL for 0).
     pub fn set_send_buffer(&self, bytes: u32) -> Result<(), Error> {
-        sys::set_send_buffer(self.control(), i32::try_from(bytes).unwrap_or(i32::MAX))
-            .map_err(|errno| self.setting("set the send buffer (TUNSETSNDBUF)", errno))
+        let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+        sys::set_send_buffer(self.control(), bytes)
+            .map_err(|errno| self.setting("set the send buffer (TUNSETSNDBUF)", errno))?;
+        self.queues.iter().for_each(|queue| queue.remember_send_buffer(bytes));
+        Ok(())
     }
 
     /// Gives the interface carrier, or takes it.
@@ -256,7 +252,9 @@ impl TapDevice {
     /// [`Error::DeviceGone`], [`Error::Setting`].
     pub fn set_persist(&self, on: bool) -> Result<(), Error> {
         sys::set_persist(self.control(), on)
-            .map_err(|errno| self.setting("set the persistence (TUNSETPERSIST)", errno))
+            .map_err(|errno| self.setting("set the persistence (TUNSETPERSIST)", errno))?;
+        self.persistent.store(on, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Lets this user open the device.
@@ -264,7 +262,8 @@ impl TapDevice {
     /// # Errors
     /// [`Error::DeviceGone`], [`Error::Setting`].
     pub fn set_owner(&self, uid: u32) -> Result<(), Error> {
-        sys::set_owner(self.control(), uid).map_err(|errno| self.setting("set the owner (TUNSETOWNER)", errno))
+        sys::set_owner(self.control(), uid)
+            .map_err(|errno| self.setting("set the owner (TUNSETOWNER)", errno))
     }
 
     /// Lets members of this group open the device.
@@ -272,18 +271,26 @@ impl TapDevice {
     /// # Errors
     /// [`Error::DeviceGone`], [`Error::Setting`].
     pub fn set_group(&self, gid: u32) -> Result<(), Error> {
-        sys::set_group(self.control(), gid).map_err(|errno| self.setting("set the group (TUNSETGROUP)", errno))
+        sys::set_group(self.control(), gid)
+            .map_err(|errno| self.setting("set the group (TUNSETGROUP)", errno))
     }
 
     /// Attaches the first `n` queues, in ascending order, and detaches the others, in descending order: so the
     /// kernel's numbers of the attached queues are ours.
     ///
+    /// A queue that is attached already while one before it is not has another number, which only detaching it mends; what
+    /// waits in it is lost then.
+    ///
     /// # Errors
     /// See [`queue::Error`].
     pub fn attach_first(&self, n: u16) -> Result<(), queue::Error> {
-        let (attached, detached) = self.queues.split_at(usize::from(n).min(self.queues.len()));
-        detached.iter().rev().try_for_each(|queue| queue.detach())?;
-        attached.iter().try_for_each(|queue| queue.attach())
+        let wanted = &self.queues[..usize::from(n).min(self.queues.len())];
+        let mut kept = 0;
+        while kept < wanted.len() && wanted[kept].is_attached()? {
+            kept += 1;
+        }
+        self.queues[kept..].iter().rev().try_for_each(|queue| queue.detach())?;
+        wanted[kept..].iter().try_for_each(|queue| queue.attach())
     }
 
     /// The interface as the network stack sees it now.
@@ -335,14 +342,9 @@ fn setting(interface: InterfaceName, what: &'static str, errno: Errno) -> Error 
     Error::Setting { what, interface, errno }
 }
 
-/// Tries sets of offloads until the kernel accepts one.
-fn descend(fd: BorrowedFd<'_>, wanted: Offloads) -> Result<Offloads, Errno> {
-    let mut result = Err(Errno::INVAL);
-    for rung in wanted.ladder() {
-        result = sys::set_offload(fd, rung.bits()).map(|()| rung);
-        if result != Err(Errno::INVAL) {
-            break;
-        }
+/// The last queue goes first: the kernel moves its last queue into the hole that another leaves.
+impl Drop for TapDevice {
+    fn drop(&mut self) {
+        while self.queues.pop().is_some() {}
     }
-    result
 }

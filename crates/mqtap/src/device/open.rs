@@ -1,22 +1,22 @@
 //! Opening a device: inspect, open, verify, set.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use rustix::io::Errno;
 
-use super::{Error, MAX_QUEUES, MultiQueue, OpenOptions, TapDevice, VnetHeaderMode, descend, setting};
+use super::namespace::visit_namespace;
+use super::{Error, MAX_QUEUES, MultiQueue, OpenOptions, TapDevice, VnetHeaderMode, known, setting};
 use crate::capabilities::Capabilities;
 use crate::link::{self, Holder, Link, Links, TunLink};
-use crate::name::{IFNAMSIZ, InterfaceName, NameRequest};
+use crate::name::{InterfaceName, NameRequest};
 use crate::offload::Offloads;
 use crate::queue::TapQueue;
 use crate::sys::{self, Interface, flag};
-use crate::vnet_header::VnetHeaderSize;
 
-/// What must be equal on all queues of a device.
-const SHARED_FLAGS: [(u16, &str); 3] =
-    [(flag::VNET_HDR, "virtio-net header (IFF_VNET_HDR)"), (flag::NO_PI, "IFF_NO_PI"), (flag::MULTI_QUEUE, "IFF_MULTI_QUEUE")];
+/// How often somebody else may make the interface between our look and our try, before we give up.
+const ATTEMPTS: u32 = 3;
 
 pub(super) fn open(options: &OpenOptions) -> Result<TapDevice, Error> {
     if !sys::SUPPORTED {
@@ -25,51 +25,130 @@ pub(super) fn open(options: &OpenOptions) -> Result<TapDevice, Error> {
     if !(1..=MAX_QUEUES).contains(&options.queues) {
         return Err(Error::QueueCount(options.queues.into()));
     }
-    let Some(namespace) = &options.namespace else { return open_here(options) };
-    // A descriptor of /dev/net/tun belongs to the namespace in which it was opened, and so does a netlink socket. A
-    // thread goes there, so that the caller never leaves its own.
-    let path = namespace.path();
-    let failed = |source| Error::Namespace { path: path.clone(), source };
-    std::thread::scope(|scope| {
-        let visitor = std::thread::Builder::new().name("mqtap-netns".to_owned()).spawn_scoped(scope, || {
-            sys::enter_network_namespace(&path).map_err(failed)?;
-            open_here(options)
-        });
-        let visitor = visitor.map_err(failed)?;
-        visitor.join().unwrap_or_else(|_| Err(failed(std::io::ErrorKind::Other.into())))
-    })
+    match &options.namespace {
+        None => open_here(options),
+        Some(namespace) => {
+            let file = namespace.open()?;
+            visit_namespace(file.as_fd(), &namespace.path(), || open_here(options))
+        }
+    }
 }
 
 fn open_here(options: &OpenOptions) -> Result<TapDevice, Error> {
-    let links = Links::open()?;
-    let existing = match options.name {
-        NameRequest::Exact(name) => links.find(name)?,
-        NameRequest::Pattern(_) | NameRequest::KernelChoice => None,
-    };
-    let tun = existing.as_ref().map(|link| inspect(link, options)).transpose()?;
+    let mut attempt = 1;
+    loop {
+        let links = Links::open()?;
+        let existing = match options.name {
+            NameRequest::Exact(name) => links.find(name)?,
+            NameRequest::Pattern(_) | NameRequest::KernelChoice => None,
+        };
+        let existing = existing.map(|link| inspect(&link, options)).transpose()?;
+        match open_inspected(options, links, existing) {
+            // Not there when we looked, there when we tried.
+            Err(Error::Changed(_)) if existing.is_none() && attempt < ATTEMPTS => attempt += 1,
+            Err(error) => {
+                if let Some(existing) = existing {
+                    existing.restore();
+                }
+                return Err(error);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// What was there before us.
+#[derive(Clone, Copy)]
+struct Existing {
+    name: InterfaceName,
+    index: u32,
+    tun: TunLink,
+}
+
+impl Existing {
+    /// The first to attach to an idle device decides its flags (drivers/net/tun.c: `tun_set_iff`). Once we failed and have
+    /// no queue any more, it gets back those that it had. Nothing can be done about a failure of this.
+    fn restore(&self) {
+        if !self.tun.persistent || self.tun.queues() > 0 {
+            return;
+        }
+        // Only if it is there and differs: a device is not to be made here.
+        let now = Links::open().and_then(|links| links.find(self.name)).ok().flatten();
+        let Some(now) = now.filter(|link| link.index == self.index).and_then(|link| link.tun) else { return };
+        let kept = |tun: TunLink| (tun.packet_information, tun.vnet_header);
+        if kept(now) == kept(self.tun) {
+            return;
+        }
+        let mut flags = flag::TAP;
+        for (bit, on) in [
+            (flag::NO_PI, !self.tun.packet_information),
+            (flag::VNET_HDR, self.tun.vnet_header),
+            (flag::MULTI_QUEUE, self.tun.multi_queue),
+        ] {
+            flags |= if on { bit } else { 0 };
+        }
+        if let Ok(fd) = sys::open() {
+            let _ = sys::set_interface(fd.as_fd(), Interface { name: self.name.to_kernel(), flags });
+        }
+    }
+}
+
+fn open_inspected(
+    options: &OpenOptions,
+    links: Links,
+    existing: Option<Existing>,
+) -> Result<TapDevice, Error> {
+    let tun = existing.map(|existing| existing.tun);
     let first = sys::open().map_err(Error::from_open)?;
     let capabilities = Capabilities::of(first.as_fd()).map_err(|errno| Error::TunOpen { errno })?;
     let flags = wanted_flags(options, capabilities, tun)?;
-    let creation = if options.carrier || !capabilities.no_carrier() { 0 } else { flag::NO_CARRIER };
+    let mut creation = 0;
+    if !options.carrier && capabilities.no_carrier() {
+        creation |= flag::NO_CARRIER;
+    }
+    let fresh = match options.name {
+        NameRequest::Exact(name) if existing.is_none() => {
+            creation |= flag::TUN_EXCL;
+            Some(name)
+        }
+        _ => None,
+    };
     let request = Interface { name: options.name.to_kernel(), flags: flags | creation };
-    let opened = sys::set_interface(first.as_fd(), request).map_err(|errno| refused(options.name, tun, 0, errno))?;
-    let name = InterfaceName::from_kernel(opened.name)
-        .map_err(|_| Error::Open { interface: options.name, queue: 0, errno: Errno::INVAL })?;
+    let opened = sys::set_interface(first.as_fd(), request).map_err(|errno| match (errno, fresh) {
+        (Errno::BUSY, Some(name)) => Error::Changed(name),
+        _ => refused(options.name, tun, 0, errno),
+    })?;
+    let name = InterfaceName::from_kernel(opened.name).map_err(|_| Error::Open {
+        interface: options.name,
+        queue: 0,
+        errno: Errno::INVAL,
+    })?;
     verify(first.as_fd(), name, flags)?;
     let link = links.find(name)?.ok_or(Error::Changed(name))?;
-    if existing.as_ref().is_some_and(|existing| existing.index != link.index) {
+    if existing.is_some_and(|existing| existing.index != link.index) {
         return Err(Error::Changed(name));
     }
+    verify_link(&link)?;
 
     let multi_queue = flags & flag::MULTI_QUEUE != 0;
     let vnet_header = flags & flag::VNET_HDR != 0;
-    let joined = tun.is_some_and(|tun| tun.attached_queues + tun.detached_queues > 0);
-    if existing.is_none() && multi_queue && !options.keep_mq_qdisc
+    if existing.is_none()
+        && multi_queue
+        && !options.keep_mq_qdisc
         && let Err(error) = links.set_noqueue(link.index)
     {
         tracing::warn!("{name} keeps the qdisc mq, which costs 6 MiB of kernel memory: {error}");
     }
-    let supported_offloads = if vnet_header { known_values(first.as_fd(), name, joined)? } else { Offloads::NONE };
+    let strangers = others(&link, 1);
+    if options.exclusive && strangers > 0 {
+        return Err(Error::InUse { interface: name, queues: strangers, holders: other_holders(name) });
+    }
+    let supported_offloads = match (strangers > 0, vnet_header) {
+        (false, _) => known::set(first.as_fd(), name, vnet_header)?,
+        // Its settings are those of who was there first.
+        (true, true) => known::offloads_of_kernel().unwrap_or(Offloads::NONE),
+        (true, false) => Offloads::NONE,
+    };
 
     let mut queues = vec![Arc::new(TapQueue::new(first, 0, name, multi_queue))];
     for queue in 1..options.queues {
@@ -86,15 +165,17 @@ fn open_here(options: &OpenOptions) -> Result<TapDevice, Error> {
         index: link.index,
         multi_queue,
         vnet_header,
-        persistent: options.persist.unwrap_or(tun.is_some_and(|tun| tun.persistent)),
+        persistent: AtomicBool::new(tun.is_some_and(|tun| tun.persistent)),
         supported_offloads,
         links,
     };
-    // Somebody may have deleted the device between two queues, and the next one made it anew.
-    let unchanged = device.queues[0].is_attached().is_ok() && device.link().is_ok_and(|link| link.name == name);
-    if !unchanged {
-        return Err(Error::Changed(name));
-    }
+    verify_joined(&device, options.exclusive)?;
+    settle(&device, options)?;
+    Ok(device)
+}
+
+/// The settings that were asked for.
+fn settle(device: &TapDevice, options: &OpenOptions) -> Result<(), Error> {
     if let Some(bytes) = options.send_buffer {
         device.set_send_buffer(bytes)?;
     }
@@ -112,22 +193,28 @@ fn open_here(options: &OpenOptions) -> Result<TapDevice, Error> {
     if let Some(persist) = options.persist {
         device.set_persist(persist)?;
     }
-    Ok(device)
+    Ok(())
 }
 
 /// Whether the existing interface can be what is asked for.
-fn inspect(link: &Link, options: &OpenOptions) -> Result<TunLink, Error> {
+fn inspect(link: &Link, options: &OpenOptions) -> Result<Existing, Error> {
     let interface = link.name;
     let tun = link.tun.filter(|tun| tun.tap).ok_or(Error::NotATap(interface))?;
     let several = options.queues > 1 || options.multi_queue == MultiQueue::Always;
     if several && !tun.multi_queue {
         return Err(Error::SingleQueue { interface, queues: options.queues });
     }
-    let queues = tun.attached_queues + tun.detached_queues;
-    if options.exclusive && queues > 0 {
-        return Err(Error::InUse { interface, queues, holders: link::holders(interface) });
+    if options.exclusive && tun.queues() > 0 {
+        return Err(Error::InUse { interface, queues: tun.queues(), holders: link::holders(interface) });
     }
-    Ok(tun)
+    if let Some(free) = u32::from(MAX_QUEUES).checked_sub(tun.queues())
+        && u32::from(options.queues) > free
+    {
+        // At most MAX_QUEUES.
+        let queue = free as u16;
+        return Err(Error::TooManyQueues { interface, queue, holders: link::holders(interface) });
+    }
+    Ok(Existing { name: interface, index: link.index, tun })
 }
 
 fn wanted_flags(
@@ -146,10 +233,12 @@ fn wanted_flags(
         }
         flags |= flag::MULTI_QUEUE;
     }
+    // Who comes first decides, and `IfAvailable` takes that.
+    let decided = existing.filter(|tun| tun.queues() > 0).map(|tun| tun.vnet_header);
     match options.vnet_header {
         VnetHeaderMode::Require if !capabilities.vnet_header() => return Err(Error::NoVnetHeader),
         VnetHeaderMode::Off => {}
-        VnetHeaderMode::IfAvailable if !capabilities.vnet_header() => {}
+        VnetHeaderMode::IfAvailable if !decided.unwrap_or(capabilities.vnet_header()) => {}
         VnetHeaderMode::Require | VnetHeaderMode::IfAvailable => flags |= flag::VNET_HDR,
     }
     Ok(flags)
@@ -157,50 +246,67 @@ fn wanted_flags(
 
 /// What the kernel made of our flags: it keeps those of a device in use without a word.
 fn verify(fd: BorrowedFd<'_>, interface: InterfaceName, wanted: u16) -> Result<(), Error> {
-    let now = sys::interface(fd).map_err(|errno| setting(interface, "read back the flags (TUNGETIFF)", errno))?;
+    /// What must be equal on all queues. `TUNGETIFF` does not tell of packet information: it shows the bit of `IFF_NO_PI`,
+    /// which is also that of `IFF_NOFILTER`, for each queue without a classic filter.
+    const SHARED: [(u16, &str); 2] =
+        [(flag::VNET_HDR, "virtio-net header (IFF_VNET_HDR)"), (flag::MULTI_QUEUE, "IFF_MULTI_QUEUE")];
+    let now =
+        sys::interface(fd).map_err(|errno| setting(interface, "read back the flags (TUNGETIFF)", errno))?;
     let differs = |&&(bit, _): &&(u16, &str)| (now.flags ^ wanted) & bit != 0;
-    match SHARED_FLAGS.iter().find(differs) {
+    match SHARED.iter().find(differs) {
         Some(&(bit, flag)) => Err(Error::FlagKept {
             interface,
             flag,
             state: if now.flags & bit != 0 { "on" } else { "off" },
-            holders: others(interface),
+            holders: other_holders(interface),
         }),
         None if now.name != interface.to_kernel() => Err(Error::Changed(interface)),
         None => Ok(()),
     }
 }
 
-fn others(interface: InterfaceName) -> Vec<Holder> {
+/// What only netlink tells of our flags.
+fn verify_link(link: &Link) -> Result<(), Error> {
+    let interface = link.name;
+    let tun = link.tun.filter(|tun| tun.tap).ok_or(Error::Changed(interface))?;
+    if tun.packet_information {
+        let flag = "packet information (no IFF_NO_PI)";
+        return Err(Error::FlagKept { interface, flag, state: "on", holders: other_holders(interface) });
+    }
+    Ok(())
+}
+
+/// Whether all queues are of the device that we began with. Somebody may have deleted it between two queues, and the next
+/// one made it anew.
+fn verify_joined(device: &TapDevice, exclusive: bool) -> Result<(), Error> {
+    let interface = device.name;
+    let changed = |_| Error::Changed(interface);
+    device.queues[0].is_attached().map_err(changed)?;
+    let link = device.link().map_err(|error| match error {
+        link::Error::NotFound(_) => Error::Changed(interface),
+        error => Error::Link(error),
+    })?;
+    let ours = u32::from(device.queue_count());
+    let all = link.tun.map_or(0, |tun| tun.queues());
+    if link.name != interface || device.multi_queue && all < ours {
+        return Err(Error::Changed(interface));
+    }
+    let strangers = others(&link, ours);
+    if exclusive && strangers > 0 {
+        return Err(Error::InUse { interface, queues: strangers, holders: other_holders(interface) });
+    }
+    Ok(())
+}
+
+/// Queues of the device that are not ours.
+pub(super) fn others(link: &Link, ours: u32) -> u32 {
+    link.tun.map_or(0, |tun| tun.queues()).saturating_sub(ours)
+}
+
+fn other_holders(interface: InterfaceName) -> Vec<Holder> {
     let mut holders = link::holders(interface);
     holders.retain(|holder| holder.pid != std::process::id());
     holders
-}
-
-/// Sets what the device may have inherited, and learns what it can. A device that others use is left as it is, and a
-/// private one is asked in its place.
-fn known_values(fd: BorrowedFd<'_>, interface: InterfaceName, joined: bool) -> Result<Offloads, Error> {
-    if joined {
-        return Ok(private_device().and_then(|fd| descend(fd.as_fd(), Offloads::ALL)).unwrap_or(Offloads::NONE));
-    }
-    let offloads = |errno| setting(interface, "set the offloads (TUNSETOFFLOAD)", errno);
-    let supported = descend(fd, Offloads::ALL).map_err(offloads)?;
-    sys::set_offload(fd, 0).map_err(offloads)?;
-    sys::set_vnet_header_size(fd, VnetHeaderSize::Legacy10.len() as i32)
-        .map_err(|errno| setting(interface, "set the virtio-net header size (TUNSETVNETHDRSZ)", errno))?;
-    Ok(supported)
-}
-
-/// A device that exists while its descriptor does.
-fn private_device() -> Result<OwnedFd, Errno> {
-    let fd = sys::open()?;
-    let flags = flag::TAP | flag::NO_PI | flag::VNET_HDR | flag::NO_CARRIER;
-    sys::set_interface(fd.as_fd(), Interface { name: [0; IFNAMSIZ], flags })?;
-    Ok(fd)
-}
-
-pub(super) fn learn(fd: BorrowedFd<'_>, interface: InterfaceName) -> Result<Offloads, Error> {
-    known_values(fd, interface, false)
 }
 
 /// Why `TUNSETIFF` refused.

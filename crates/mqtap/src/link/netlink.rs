@@ -44,7 +44,11 @@ struct Exchange {
 
 impl Exchange {
     /// Sends a request and returns the answers before the acknowledgement, or the error.
-    fn ask(&mut self, message: RouteNetlinkMessage, flags: u16) -> std::io::Result<Result<Vec<RouteNetlinkMessage>, Errno>> {
+    fn ask(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> std::io::Result<Result<Vec<RouteNetlinkMessage>, Errno>> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut packet = NetlinkMessage::from(message);
         packet.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
@@ -55,11 +59,15 @@ impl Exchange {
         self.socket.send(&bytes, 0)?;
         let mut answers = Vec::new();
         loop {
-            let (datagram, _) = self.socket.recv_from_full()?;
+            let datagram = match self.socket.recv_from_full() {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                result => result?.0,
+            };
             let mut rest = &datagram[..];
             while !rest.is_empty() {
-                let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
-                    .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string()))?;
+                let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(|error| {
+                    std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string())
+                })?;
                 let length = (answer.header.length as usize).next_multiple_of(4).min(rest.len());
                 if length == 0 {
                     return Err(std::io::ErrorKind::InvalidData.into());
@@ -157,7 +165,8 @@ impl Socket {
     }
 
     pub(super) fn delete(&self, index: u32) -> Result<(), Error> {
-        self.ask("delete the device", Which::Index(index), RouteNetlinkMessage::DelLink(about(index)), 0).map(drop)
+        self.ask("delete the device", Which::Index(index), RouteNetlinkMessage::DelLink(about(index)), 0)
+            .map(drop)
     }
 
     pub(super) fn set_noqueue(&self, index: u32) -> Result<(), Error> {
@@ -224,6 +233,7 @@ fn read_tun(attributes: &[InfoTun]) -> TunLink {
             2 => tun.group = Some(value),
             // IFF_TAP
             3 => tun.tap = value == 2,
+            4 => tun.packet_information = flag,
             5 => tun.vnet_header = flag,
             6 => tun.persistent = flag,
             7 => tun.multi_queue = flag,

@@ -4,17 +4,17 @@
 //! `GROUP`, `PERSIST` and `OFFLOAD` are declared with a pointer-sized type and take a *number*.
 
 use std::collections::BTreeSet;
-use std::ffi::{c_int, c_uint};
-use std::fs::File;
+use std::ffi::{c_int, c_uint, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
-use rustix::ioctl::{self, Getter, IntegerSetter, Opcode, Setter, Updater};
+use rustix::ioctl::{self, Getter, IntegerSetter, Ioctl, IoctlOutput, Opcode, Setter, Updater};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use super::Interface;
+use crate::fd::InheritError;
 use crate::name::IFNAMSIZ;
 
 /// Whether there is anything behind this contract.
@@ -36,9 +36,14 @@ const TUNGETFEATURES: Opcode = read_int(207);
 const TUNSETOFFLOAD: Opcode = write_int(208);
 const TUNGETIFF: Opcode = read_int(210);
 const TUNSETSNDBUF: Opcode = write_int(212);
+const TUNGETVNETHDRSZ: Opcode = read_int(215);
 const TUNSETVNETHDRSZ: Opcode = write_int(216);
 const TUNSETQUEUE: Opcode = write_int(217);
+const TUNSETVNETLE: Opcode = write_int(220);
+/// Declared with `_IOR`, and reads its argument.
+const TUNSETSTEERINGEBPF: Opcode = read_int(224);
 const TUNSETCARRIER: Opcode = write_int(226);
+const TUNGETDEVNETNS: Opcode = ioctl::opcode::none(b'T', 227);
 
 /// `struct ifreq` (include/uapi/linux/if.h), of which TUN uses the name and the flags.
 #[repr(C)]
@@ -122,6 +127,24 @@ pub(crate) fn set_group(fd: BorrowedFd<'_>, gid: u32) -> Result<(), Errno> {
     unsafe { ioctl::ioctl(fd, IntegerSetter::<TUNSETGROUP>::new_usize(gid as usize)) }
 }
 
+/// `TUNGETVNETHDRSZ`.
+pub(crate) fn vnet_header_size(fd: BorrowedFd<'_>) -> Result<c_int, Errno> {
+    // SAFETY: TUNGETVNETHDRSZ writes one `int`.
+    unsafe { ioctl::ioctl(fd, Getter::<TUNGETVNETHDRSZ, c_int>::new()) }
+}
+
+/// `TUNSETVNETLE`: the header is little-endian, as virtio 1 has it, whatever the machine is.
+pub(crate) fn set_little_endian_header(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: TUNSETVNETLE reads one `int`.
+    unsafe { ioctl::ioctl(fd, Setter::<TUNSETVNETLE, c_int>::new(1)) }
+}
+
+/// `TUNSETSTEERINGEBPF` with -1: no program chooses queues.
+pub(crate) fn clear_steering(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: TUNSETSTEERINGEBPF reads one `int`, the descriptor of a program or -1.
+    unsafe { ioctl::ioctl(fd, Setter::<TUNSETSTEERINGEBPF, c_int>::new(-1)) }
+}
+
 /// `TUNSETVNETHDRSZ`.
 pub(crate) fn set_vnet_header_size(fd: BorrowedFd<'_>, bytes: c_int) -> Result<(), Errno> {
     // SAFETY: TUNSETVNETHDRSZ reads one `int`.
@@ -152,56 +175,122 @@ pub(crate) fn same_open_file(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Option<boo
     const KCMP_FILE: c_int = 0;
     let pid = rustix::process::getpid().as_raw_nonzero().get();
     // SAFETY: kcmp(KCMP_FILE) takes numbers only and changes nothing.
-    let order =
-        unsafe { libc::syscall(libc::SYS_kcmp, pid, pid, KCMP_FILE, a.as_raw_fd(), b.as_raw_fd()) };
+    let order = unsafe { libc::syscall(libc::SYS_kcmp, pid, pid, KCMP_FILE, a.as_raw_fd(), b.as_raw_fd()) };
     (order >= 0).then_some(order == 0)
 }
 
-/// Makes a queue as ours are: closed on exec, non-blocking.
-pub(crate) fn prepare(fd: BorrowedFd<'_>) -> Result<(), Errno> {
-    rustix::io::fcntl_setfd(fd, FdFlags::CLOEXEC)?;
+/// Closes it on exec.
+pub(crate) fn set_close_on_exec(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::io::fcntl_setfd(fd, FdFlags::CLOEXEC)
+}
+
+/// Makes reads and writes return at once.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     let flags = rustix::fs::fcntl_getfl(fd)?;
     rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)
 }
 
+/// `TUNGETDEVNETNS`: the network namespace that the device is in now.
+struct GetDeviceNamespace;
+
+// SAFETY: TUNGETDEVNETNS takes no argument, changes nothing of ours, and returns a new descriptor, which is thus nobody's
+// yet.
+unsafe impl Ioctl for GetDeviceNamespace {
+    type Output = OwnedFd;
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        TUNGETDEVNETNS
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        std::ptr::null_mut()
+    }
+
+    unsafe fn output_from_ptr(output: IoctlOutput, _: *mut c_void) -> Result<OwnedFd, Errno> {
+        // SAFETY: the ioctl succeeded, so its result is a descriptor made for us.
+        Ok(unsafe { OwnedFd::from_raw_fd(output) })
+    }
+}
+
+/// The network namespace that the device is in now. The kernel tells those who may administer it.
+pub(crate) fn device_namespace(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // SAFETY: TUNGETDEVNETNS takes no argument.
+    unsafe { ioctl::ioctl(fd, GetDeviceNamespace) }
+}
+
+/// The network namespace of the calling thread.
+pub(crate) fn thread_namespace() -> Result<OwnedFd, Errno> {
+    rustix::fs::open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Whether two descriptors are of the same namespace: then they are of one file of the kernel's nsfs.
+pub(crate) fn same_namespace(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let (a, b) = (rustix::fs::fstat(a)?, rustix::fs::fstat(b)?);
+    Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+}
+
 /// Moves the calling thread into a network namespace. For threads that do one thing and end.
-pub(crate) fn enter_network_namespace(path: &Path) -> std::io::Result<()> {
-    let namespace = File::open(path)?;
-    rustix::thread::move_into_link_name_space(
-        std::os::fd::AsFd::as_fd(&namespace),
-        Some(rustix::thread::LinkNameSpaceType::Network),
-    )?;
-    Ok(())
+pub(crate) fn enter_namespace(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
+}
+
+/// Moves the calling thread into a new network namespace. For threads that do one thing and end.
+pub(crate) fn enter_new_namespace() -> Result<(), Errno> {
+    // SAFETY: CLONE_NEWNET leaves the table of descriptors shared, which is what this call could break.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
 }
 
 /// Inherited descriptors that were taken already.
 static CLAIMED: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
 
-/// Whether an inherited number is open. `None`: it was taken before.
-pub(crate) fn inherited_is_open(number: RawFd) -> Option<bool> {
-    let claimed = CLAIMED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+/// Whether a number is that of an inherited descriptor which can be taken.
+pub(crate) fn check_inherited(number: RawFd) -> Result<(), InheritError> {
+    let claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
+    if claimed.contains(&number) {
+        return Err(InheritError::Taken(number));
+    }
     // SAFETY: fcntl(F_GETFD) takes a number and changes nothing.
-    (!claimed.contains(&number)).then(|| unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0)
+    match unsafe { libc::fcntl(number, libc::F_GETFD) } {
+        ..0 => Err(InheritError::NotOpen(number)),
+        flags if flags & libc::FD_CLOEXEC != 0 => Err(InheritError::CloseOnExec(number)),
+        _ => Ok(()),
+    }
 }
 
-/// Looks at an inherited descriptor without taking it. `None`: it is not open, or was taken before.
-pub(crate) fn with_inherited<R>(number: RawFd, look: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
-    if inherited_is_open(number) != Some(true) {
-        return None;
-    }
+/// Looks at an inherited descriptor without taking it.
+pub(crate) fn with_inherited<R>(
+    number: RawFd,
+    look: impl FnOnce(BorrowedFd<'_>) -> R,
+) -> Result<R, InheritError> {
+    check_inherited(number)?;
     // SAFETY: `number` is not -1 (it was found open), and what `look` gets cannot outlive it. If somebody closed the
     // number meanwhile, what happens to it is an error of a system call: no memory is behind it.
-    Some(look(unsafe { BorrowedFd::borrow_raw(number) }))
+    Ok(look(unsafe { BorrowedFd::borrow_raw(number) }))
 }
 
-/// Takes inherited descriptors: all of them, or none if one was taken before.
-pub(crate) fn claim_inherited(numbers: &[RawFd]) -> Option<Vec<OwnedFd>> {
-    let mut claimed = CLAIMED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if numbers.iter().any(|number| claimed.contains(number)) {
-        return None;
+/// Takes inherited descriptors, once each of them was found to be there and was prepared: all, or none.
+pub(crate) fn claim_inherited(
+    numbers: &[RawFd],
+    prepare: impl Fn(BorrowedFd<'_>) -> Result<(), Errno>,
+) -> Result<Vec<OwnedFd>, InheritError> {
+    // All of them before the first is prepared, which makes it close-on-exec.
+    for (i, &number) in numbers.iter().enumerate() {
+        check_inherited(number)?;
+        if numbers[..i].contains(&number) {
+            return Err(InheritError::Taken(number));
+        }
+    }
+    for &fd in numbers {
+        with_inherited(fd, &prepare)?.map_err(|errno| InheritError::Prepare { fd, errno })?;
+    }
+    let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(&taken) = numbers.iter().find(|number| claimed.contains(number)) {
+        return Err(InheritError::Taken(taken));
     }
     claimed.extend(numbers);
-    // SAFETY: the parent opened these for us and named them to us, and the register makes sure that each gets one owner.
-    // That no other part of this process owns them by other ways is what naming a number means: see `fd::inherit`.
-    Some(numbers.iter().map(|&number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
+    // SAFETY: these survived an exec, so the parent opened them for us. The register makes sure that each gets one owner,
+    // and what this process opens itself is close-on-exec (the standard library opens nothing otherwise), so no other part
+    // of it is the owner already.
+    Ok(numbers.iter().map(|&number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
 }

@@ -25,6 +25,7 @@ pub(crate) mod flag {
     pub(crate) const PERSIST: u16 = 0x0800;
     pub(crate) const NO_PI: u16 = 0x1000;
     pub(crate) const VNET_HDR: u16 = 0x4000;
+    pub(crate) const TUN_EXCL: u16 = 0x8000;
 }
 
 /// Name and flags of an interface, as `TUNSETIFF`, `TUNGETIFF` and `TUNSETQUEUE` take or give them.

@@ -1,11 +1,11 @@
 //! An operating system without tap devices as we need them. Nothing can be opened, so most of this is never reached.
 
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
-use std::path::Path;
 
 use rustix::io::Errno;
 
 use super::Interface;
+use crate::fd::InheritError;
 
 /// Whether there is anything behind this contract.
 pub(crate) const SUPPORTED: bool = false;
@@ -28,29 +28,40 @@ unsupported! {
     set_persist(BorrowedFd<'_>, bool) -> ();
     set_owner(BorrowedFd<'_>, u32) -> ();
     set_group(BorrowedFd<'_>, u32) -> ();
+    vnet_header_size(BorrowedFd<'_>) -> i32;
+    set_little_endian_header(BorrowedFd<'_>) -> ();
+    clear_steering(BorrowedFd<'_>) -> ();
+    device_namespace(BorrowedFd<'_>) -> OwnedFd;
+    thread_namespace() -> OwnedFd;
+    same_namespace(BorrowedFd<'_>, BorrowedFd<'_>) -> bool;
+    enter_namespace(BorrowedFd<'_>) -> ();
+    enter_new_namespace() -> ();
     set_vnet_header_size(BorrowedFd<'_>, i32) -> ();
     set_send_buffer(BorrowedFd<'_>, i32) -> ();
     set_carrier(BorrowedFd<'_>, bool) -> ();
     is_tun_device(BorrowedFd<'_>) -> bool;
-    prepare(BorrowedFd<'_>) -> ();
+    set_close_on_exec(BorrowedFd<'_>) -> ();
+    set_nonblocking(BorrowedFd<'_>) -> ();
 }
 
 pub(crate) fn same_open_file(_: BorrowedFd<'_>, _: BorrowedFd<'_>) -> Option<bool> {
     None
 }
 
-pub(crate) fn enter_network_namespace(_: &Path) -> std::io::Result<()> {
-    Err(Errno::NOSYS.into())
+pub(crate) fn check_inherited(number: RawFd) -> Result<(), InheritError> {
+    Err(InheritError::NotOpen(number))
 }
 
-pub(crate) fn inherited_is_open(_: RawFd) -> Option<bool> {
-    Some(false)
+pub(crate) fn with_inherited<R>(
+    number: RawFd,
+    _: impl FnOnce(BorrowedFd<'_>) -> R,
+) -> Result<R, InheritError> {
+    Err(InheritError::NotOpen(number))
 }
 
-pub(crate) fn with_inherited<R>(_: RawFd, _: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
-    None
-}
-
-pub(crate) fn claim_inherited(_: &[RawFd]) -> Option<Vec<OwnedFd>> {
-    None
+pub(crate) fn claim_inherited(
+    numbers: &[RawFd],
+    _: impl Fn(BorrowedFd<'_>) -> Result<(), Errno>,
+) -> Result<Vec<OwnedFd>, InheritError> {
+    Err(InheritError::NotOpen(numbers.first().copied().unwrap_or_default()))
 }
