@@ -11,14 +11,14 @@ use mqtap_virtio::ring::{
 };
 
 /// Two regions that meet, and one behind the fourth gigabyte: guest address and size.
-const REGIONS: [(u64, u64); 3] = [(0x1000, 0x4000), (0x5000, 0x2000), (1 << 32, 0x2000)];
+const REGIONS: [(u64, u64); 3] = [(0x1000, 0x2000), (0x3000, 0x1000), (1 << 32, 0x1000)];
 
 /// Where the descriptors are, and what lies around them.
 const DESCRIPTORS: u64 = 0x1000;
 const DRIVER: u64 = 0x2000;
-const DEVICE: u64 = 0x2800;
+const DEVICE: u64 = 0x2400;
 /// Room for indirect tables.
-const TABLE: u64 = 0x4000;
+const TABLE: u64 = 0x3800;
 
 /// The input, byte for byte; zeroes when it is used up.
 struct Input<'a>(&'a [u8]);
@@ -48,27 +48,29 @@ impl Input<'_> {
         u64::from_le_bytes(self.bytes())
     }
 
-    /// An address: often one that means something.
+    /// An address: often one that means something, or lies near the edge of a region.
     fn address(&mut self) -> u64 {
-        let offset = u64::from(self.u16());
+        let offset = u64::from(self.u8());
         match self.u8() % 8 {
             0 => self.u64(),
-            1 => 0x5000 - offset % 64,
-            2 => (1 << 32) + offset % 0x2000,
-            3 => (1 << 32) + 0x2000 - offset % 64,
-            4 => u64::MAX - offset % 64,
-            5 => TABLE + offset % 256 / 8 * 8,
-            _ => 0x1000 + offset % 0x6000,
+            1 => 0x3000 - offset % 32,
+            2 => 0x4000 - offset % 32,
+            3 => (1 << 32) - 16 + offset % 32,
+            4 => (1 << 32) + 0x1000 - offset % 32,
+            5 => u64::MAX - offset,
+            6 => TABLE + offset * 8,
+            _ => 0x1000 + offset * 0x30,
         }
     }
 
+    /// A length: often one that ends near an edge, or that a table could have.
     fn len(&mut self) -> u32 {
         match self.u8() {
-            0 => 0,
-            1 => self.u32(),
-            2 => u32::MAX,
-            n @ 3..64 => u32::from(n % 20) * 16,
-            n => u32::from(n) * 7,
+            0 => self.u32(),
+            1 => u32::MAX,
+            n @ 2..64 => u32::from(n % 34),
+            n @ 64..128 => u32::from(n % 20) * 16,
+            n => u32::from(n - 128) * 64 + 1,
         }
     }
 }
@@ -299,10 +301,14 @@ impl Play<'_> {
         let (address, len) = (self.input.address(), self.input.len());
         let flags = self.input.u8();
         let other = u16::from(self.input.u8());
+        // Direction and lap are right unless the input insists.
         let mut bits = u16::from(flags & 7);
+        if self.config.direction == Direction::Receive {
+            bits ^= 2;
+        }
         let (third, fourth) = if self.config.features.packed {
             // AVAIL and USED.
-            bits |= u16::from(flags & 8) << 4 | u16::from(flags & 16) << 11;
+            bits |= u16::from(!flags & 8) << 4 | u16::from(flags & 16) << 11;
             (other, bits)
         } else {
             (bits, if flags & 32 == 0 { index % self.config.size.max(1) + 1 } else { other })
