@@ -17,7 +17,7 @@
 //! descriptors, and the sum of its bytes is below 2^32. A driver that breaks the rules gets a typed
 //! [`Error`], and the ring stays broken.
 //!
-//! Where the driver and we use the same words of memory, this file relies on three orderings and no more:
+//! Where the driver and we use the same words of memory, this module relies on three orderings and no more:
 //! Acquire on the word that makes chains available, Release on the one that makes them used, and a
 //! sequentially consistent fence between publishing something and reading the other side's wish to be
 //! told of it ([`Ring::must_notify`], [`Ring::arm_kicks`]).
