@@ -541,6 +541,11 @@ impl Nic {
             self.rings[usize::from(ring)].enabled = false;
         }
         self.memory = None;
+        if self.check_alive().is_err() {
+            // There is no tap to set back.
+            self.acknowledged = Acknowledged::default();
+            return Ok(());
+        }
         result.and(self.set_features(0))
     }
 

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::counters::PairCounters;
-use crate::queue_pair::{Halt, Progress, Receive, Transmit, signal};
+use crate::queue_pair::{FRAME_BUDGET, Halt, Progress, Receive, Transmit, signal};
 use crate::ring::RingBase;
 
 /// How often a ring without a kick eventfd is looked at. The frontend chose polling; this bounds what it costs.
@@ -215,6 +215,23 @@ struct PairSlot {
     tap_gone: bool,
 }
 
+impl PairSlot {
+    /// Whether nobody wants what the tap queue gets: there is no receive ring, or it is not enabled.
+    fn is_idle(&self) -> bool {
+        !self.receive.ring.as_ref().is_some_and(Receive::is_enabled)
+    }
+
+    /// Empties the queue of an idle pair: one that could not be detached, since its device has only this queue.
+    fn discard(&self) {
+        for _ in 0..FRAME_BUDGET {
+            match self.tap.read(&mut [0; 64]) {
+                Ok(_) => self.counters.receive.dropped_disabled.add(1),
+                Err(_) => break,
+            }
+        }
+    }
+}
+
 /// The frontend's file descriptors of a ring that starts.
 #[derive(Debug)]
 pub(crate) struct RingFds {
@@ -291,8 +308,12 @@ impl Worker {
                     self.tap_gone(token.slot(), Errno::BADFD);
                     return;
                 }
-                if flags.contains(EventFlags::IN) && slot.receive.awaits_tap {
-                    slot.receive.ready = true;
+                if flags.contains(EventFlags::IN) {
+                    if slot.receive.awaits_tap {
+                        slot.receive.ready = true;
+                    } else if slot.is_idle() {
+                        slot.discard();
+                    }
                 }
                 if flags.contains(EventFlags::OUT) && slot.transmit.awaits_tap {
                     slot.transmit.ready = true;
@@ -338,14 +359,15 @@ impl Worker {
         }
     }
 
-    /// Has epoll watch what the rings of a pair wait for; always also for the end of the tap (EPOLLERR).
+    /// Has epoll watch what the rings of a pair wait for, and the end of the tap (EPOLLERR).
     fn watch_tap(&mut self, index: usize) {
         let slot = &mut self.slots[index];
         if slot.tap_gone || slot.transmit.runs() || slot.receive.runs() {
             return;
         }
         let mut flags = EventFlags::ONESHOT;
-        if slot.receive.awaits_tap {
+        // The end of a tap is told with the event of a readable one, so an idle pair waits for that, too.
+        if slot.receive.awaits_tap || slot.is_idle() {
             flags |= EventFlags::IN;
         }
         if slot.transmit.awaits_tap {
@@ -378,7 +400,7 @@ impl Worker {
         counters: Arc<PairCounters>,
     ) -> Result<(), Error> {
         let slot = self.slots.len();
-        let flags = EventFlags::ONESHOT;
+        let flags = EventFlags::ONESHOT | EventFlags::IN;
         epoll::add(&self.epoll, tap.as_fd(), Token::new(slot, Source::Tap).data(), flags).map_err(Error::Watch)?;
         self.indexes.insert(index, slot);
         self.slots.push(PairSlot {

@@ -1,0 +1,179 @@
+//! The daemon under test, and what the tests see of its tap.
+
+use std::error::Error;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use mqtap_driver::{Driver, DriverOptions};
+use mqtap_test_support::{eventually, ip};
+
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+pub(crate) const GUEST_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
+
+/// A running `mqtap serve`. It is killed when the test lets go of it.
+pub(crate) struct Daemon {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    directory: tempfile::TempDir,
+}
+
+impl Daemon {
+    /// Starts the daemon with one NIC, `tap0`, on the socket `0`.
+    pub(crate) fn start(netdev: &str, more: &[&str]) -> Result<Self> {
+        Self::start_many(&[netdev], more)
+    }
+
+    /// Starts the daemon with these netdevs, on the sockets `0`, `1`, ….
+    pub(crate) fn start_many(netdevs: &[&str], more: &[&str]) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mqtap"));
+        command.arg("serve");
+        for (number, netdev) in netdevs.iter().enumerate() {
+            command.args(["--netdev", netdev, "--socket"]).arg(directory.path().join(number.to_string()));
+        }
+        command.args(more);
+        let daemon = Self::spawn(command, directory)?;
+        for number in 0..netdevs.len() {
+            let socket = daemon.socket(number);
+            eventually("the socket is there", || socket.exists())?;
+        }
+        eventually("the NICs are served", || daemon.log().matches(" virtqueues), ").count() == netdevs.len())?;
+        Ok(daemon)
+    }
+
+    pub(crate) fn spawn(mut command: Command, directory: tempfile::TempDir) -> Result<Self> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let stderr = child.stderr.take().ok_or("no stderr")?;
+        let lines = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(std::result::Result::ok) {
+                lines.lock().unwrap().push(line);
+            }
+        });
+        Ok(Self { child, log, directory })
+    }
+
+    pub(crate) fn socket(&self, number: usize) -> PathBuf {
+        self.directory.path().join(number.to_string())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn connect(&self, options: DriverOptions) -> Result<Driver> {
+        Ok(Driver::connect(&self.socket(0), options)?)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    pub(crate) fn log_has(&self, text: &str) -> bool {
+        self.log().contains(text)
+    }
+
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) -> Result<()> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
+        Ok(nix::sys::signal::kill(pid, signal)?)
+    }
+
+    /// The counters of one NIC, from the table that SIGUSR1 prints: for each pair, attached, then frames, bytes and drops from
+    /// the guest, then to the guest.
+    pub(crate) fn counters(&self, id: &str) -> Result<Vec<Row>> {
+        let before = self.log.lock().unwrap().len();
+        self.signal(nix::sys::signal::Signal::SIGUSR1)?;
+        let title = format!("{id} on ");
+        let mut rows = Vec::new();
+        eventually("the counters are printed", || {
+            let log = self.log.lock().unwrap();
+            let table = log[before..].iter().skip_while(|line| !line.starts_with(&title)).skip(2);
+            rows = table.map_while(|line| Row::parse(line)).collect();
+            log[before..].iter().any(|line| line.trim_start().starts_with("all")) && !rows.is_empty()
+        })?;
+        Ok(rows)
+    }
+
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
+        let mut status = None;
+        eventually("the daemon ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })?;
+        status.ok_or_else(|| "no status".into())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the daemon said:\n{}", self.log());
+        }
+    }
+}
+
+/// A line of the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) attached: bool,
+    pub(crate) transmitted: u64,
+    pub(crate) transmit_dropped: u64,
+    pub(crate) received: u64,
+    pub(crate) receive_dropped: u64,
+}
+
+impl Row {
+    fn parse(line: &str) -> Option<Self> {
+        let words: Vec<&str> = line.split_whitespace().filter(|word| *word != "|").collect();
+        let number = |i: usize| words.get(i)?.parse::<u64>().ok();
+        number(0)?;
+        Some(Self {
+            attached: words.get(1) == Some(&"attached"),
+            transmitted: number(2)?,
+            transmit_dropped: number(4)?,
+            received: number(5)?,
+            receive_dropped: number(7)?,
+        })
+    }
+}
+
+/// Gives `tap0` an address and the guest a place in the neighbour table, so that the host sends without asking.
+pub(crate) fn address(device: &str, number: u8) -> Result<()> {
+    ip(&format!("address add 10.9.{number}.1/24 dev {device}"))?;
+    ip(&format!("link set {device} up"))?;
+    let mac = "02:00:00:00:00:99";
+    ip(&format!("neighbour replace 10.9.{number}.2 lladdr {mac} dev {device} nud permanent"))?;
+    Ok(())
+}
+
+/// The host's own address on `device`.
+pub(crate) fn host_mac(device: &str) -> Result<[u8; 6]> {
+    let text = ip(&format!("-br link show {device}"))?;
+    let mac = text.split_whitespace().find(|word| word.matches(':').count() == 5).ok_or("no MAC")?;
+    let octets: Vec<u8> = mac.split(':').map(|octet| u8::from_str_radix(octet, 16).unwrap()).collect();
+    Ok(octets.try_into().unwrap())
+}
+
+/// Attached and detached queues, as the kernel tells.
+pub(crate) fn queues(device: &str) -> Result<(u64, u64)> {
+    let text = ip(&format!("-d link show {device}"))?;
+    let after = |key: &str| {
+        let mut words = text.split_whitespace().skip_while(|word| *word != key).skip(1);
+        words.next().and_then(|word| word.parse().ok()).unwrap_or(0)
+    };
+    Ok((after("numqueues"), after("numdisabled")))
+}
+
+pub(crate) fn has_carrier(device: &str) -> Result<bool> {
+    Ok(!ip(&format!("link show {device}"))?.contains("NO-CARRIER"))
+}

@@ -1,0 +1,136 @@
+//! Drivers that lie and frontends that misbehave.
+
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use mqtap_driver::lies::{self, Expectation};
+use mqtap_driver::{Driver, DriverOptions, frames};
+use mqtap_test_support::{TestResult, eventually};
+
+use super::daemon::{Daemon, address};
+use super::datapath::{host_socket, path, received};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn every_lie_stops_its_ring_only() -> TestResult {
+    let daemon = Daemon::start("tap,id=hn0,ifname=tap0,queues=2", &[])?;
+    address("tap0", 1)?;
+    let socket = host_socket()?;
+    let path = path("tap0", 1)?;
+    let mut told = 0;
+    for packed in [false, true] {
+        for lie in lies::all() {
+            for ring in [0, 1] {
+                let options =
+                    DriverOptions { queue_pairs: 2, packed, fill_receive: false, ..DriverOptions::default() };
+                let mut driver = daemon.connect(options)?;
+                driver.set_active_pairs(2)?;
+                let raw = driver.raw_ring(ring)?;
+                if !lie.applies(&raw, driver.features()) {
+                    continue;
+                }
+                let expectation = lie.tell(&raw)?;
+                let context = format!("{} on ring {ring}, packed={packed}", lie.name);
+                if expectation == Expectation::RingBroken {
+                    // A receive ring is looked at when there is a frame.
+                    socket.send_to(b"look", (Ipv4Addr::new(10, 9, 1, 2), 5000))?;
+                    let broken = driver.events(ring).wait_for_error(PATIENCE)?;
+                    assert!(broken, "{context}: the error eventfd was not signalled");
+                }
+                // The other pair goes on.
+                driver.transmit(1, &frames::udp(path, (5001, 9000), lie.name.as_bytes()))?;
+                let mut buffer = [0; 256];
+                let (n, _) = socket.recv_from(&mut buffer).map_err(|error| format!("{context}: {error}"))?;
+                assert_eq!(&buffer[..n], lie.name.as_bytes(), "{context}");
+                told += 1;
+            }
+        }
+    }
+    assert!(told > 40, "only {told} lies were told");
+    Ok(())
+}
+
+pub(crate) fn broken_rings_leave_other_nics_alone() -> TestResult {
+    let daemon =
+        Daemon::start_many(&["tap,id=bad,ifname=tap0", "tap,id=good,ifname=tap1"], &[])?;
+    address("tap1", 1)?;
+    let mut good = Driver::connect(&daemon.socket(1), DriverOptions::default())?;
+    let socket = host_socket()?;
+    for _ in 0..50 {
+        let bad = daemon.connect(DriverOptions { fill_receive: false, ..DriverOptions::default() })?;
+        bad.raw_ring(1)?.set_available_index(40_000)?;
+        bad.raw_ring(1)?.kick()?;
+        assert!(bad.events(1).wait_for_error(PATIENCE)?);
+    }
+    let warnings = daemon.log().lines().filter(|line| line.contains("broke its")).count();
+    assert!((1..10).contains(&warnings), "{warnings} warnings for 50 broken rings");
+    socket.send_to(b"fine", (Ipv4Addr::new(10, 9, 1, 2), 5000))?;
+    eventually("the other NIC goes on", || !received(&mut good, 1).unwrap().is_empty())?;
+    Ok(())
+}
+
+pub(crate) fn descriptors_that_are_no_eventfds_are_refused() -> TestResult {
+    let daemon = Daemon::start("tap,id=hn0,ifname=tap0", &[])?;
+    let mut driver = daemon.connect(DriverOptions::default())?;
+    let (_reader, writer) = std::io::pipe()?;
+    let file = tempfile::tempfile()?;
+    for fd in [writer.as_fd(), file.as_fd()] {
+        driver.frontend().set_vring_call(1, Some(fd)).expect_err("a call descriptor that can block");
+        driver.frontend().set_vring_kick(1, Some(fd)).expect_err("a kick descriptor that is none");
+    }
+    drop(driver);
+    daemon.connect(DriverOptions::default())?;
+    Ok(())
+}
+
+pub(crate) fn a_vanishing_memory_hurts_nobody_else() -> TestResult {
+    let mut daemon = Daemon::start_many(&["tap,id=bad,ifname=tap0", "tap,id=good,ifname=tap1"], &[])?;
+    address("tap0", 2)?;
+    address("tap1", 1)?;
+    let socket = host_socket()?;
+    let mut good = Driver::connect(&daemon.socket(1), DriverOptions::default())?;
+    let bad = daemon.connect(DriverOptions::default())?;
+    for (_, fd) in bad.ram().regions() {
+        rustix::fs::ftruncate(fd, 0)?;
+    }
+    let kicked = bad.events(1).kick();
+    assert!(kicked.is_ok());
+    socket.send_to(b"into the void", (Ipv4Addr::new(10, 9, 2, 2), 5000))?;
+    for _ in 0..5 {
+        socket.send_to(b"fine", (Ipv4Addr::new(10, 9, 1, 2), 5000))?;
+        eventually("the other NIC goes on", || !received(&mut good, 1).unwrap().is_empty())?;
+    }
+    assert_eq!(daemon.has_ended(), None, "{}", daemon.log());
+    drop(bad);
+    daemon.connect(DriverOptions::default())?;
+    Ok(())
+}
+
+pub(crate) fn hostile_sessions_leak_no_descriptor() -> TestResult {
+    let daemon = Daemon::start("tap,id=hn0,ifname=tap0,queues=2", &[])?;
+    let count = || std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
+    let session = |round: u32| -> TestResult {
+        let mut driver = daemon.connect(DriverOptions { queue_pairs: 2, ..DriverOptions::default() })?;
+        let file = tempfile::tempfile()?;
+        let fds = [file.as_fd(); 20];
+        // Unknown requests, descriptors where none belong, a broken header.
+        let _ = driver.frontend().send_message(200 + round, 1, &[0; 64], &fds);
+        let _ = driver.frontend().send_message(1, 1, &[0; 8], &fds[..8]);
+        let _ = driver.frontend().send_message(5, 1, &[0xff; 264], &fds[..8]);
+        let _ = driver.frontend().send_bytes(&[0xff; 12], &fds[..3]);
+        let _ = driver.frontend().wait_for_close(PATIENCE);
+        Ok(())
+    };
+    for round in 0..5 {
+        session(round)?;
+    }
+    eventually("the daemon is at rest", || super::daemon::queues("tap0").unwrap() == (0, 2))?;
+    let before = count();
+    for round in 0..30 {
+        session(round)?;
+    }
+    eventually("all descriptors are closed", || count() <= before)
+        .map_err(|error| format!("{error}: {before} before, {} after", count()))?;
+    Ok(())
+}

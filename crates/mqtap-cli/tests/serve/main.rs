@@ -1,0 +1,44 @@
+//! `mqtap serve` against the driver that runs as a process: real taps, the real daemon, each test in a network namespace of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod daemon;
+mod datapath;
+mod hostile;
+mod lifecycle;
+mod usage;
+
+mqtap_test_support::tests!(
+    every_pair_carries_frames_both_ways,
+    variants_of_rings_carry_every_byte,
+    pairs_that_are_not_enabled_get_nothing,
+    large_frames_arrive_in_small_buffers,
+    checksums_and_segmentation_are_left_to_the_other_end,
+    a_tap_without_a_header_carries_frames,
+    polling_rings_need_no_eventfd,
+    dirty_pages_are_logged,
+    workers_can_be_shared,
+    carrier_follows_the_guest,
+    carrier_can_be_kept,
+    the_next_driver_is_served,
+    a_ring_goes_on_where_it_stopped,
+    announcements_leave_the_tap,
+    a_deleted_tap_ends_its_nic_only,
+    a_deleted_tap_is_noticed_without_a_guest,
+    sigterm_leaves_nothing,
+    a_persistent_tap_is_kept,
+    a_stale_socket_is_replaced_and_a_live_one_refused,
+    every_lie_stops_its_ring_only,
+    broken_rings_leave_other_nics_alone,
+    descriptors_that_are_no_eventfds_are_refused,
+    a_vanishing_memory_hurts_nobody_else,
+    hostile_sessions_leak_no_descriptor,
+    wrong_usage_is_exit_status_2,
+    capabilities_are_printed,
+    inherited_sockets_are_served,
+    inherited_taps_are_served,
+);
+
+use datapath::*;
+use hostile::*;
+use lifecycle::*;
+use usage::*;

@@ -1,0 +1,125 @@
+//! The command line.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Command, Output};
+
+use mqtap_driver::{Driver, DriverOptions};
+use mqtap_test_support::{TestResult, eventually, ip};
+
+use super::daemon::{Daemon, Result, queues};
+
+fn mqtap(arguments: &str) -> Result<Output> {
+    Ok(Command::new(env!("CARGO_BIN_EXE_mqtap")).args(arguments.split_whitespace()).output()?)
+}
+
+pub(crate) fn wrong_usage_is_exit_status_2() -> TestResult {
+    let cases = [
+        ("serve", "--netdev"),
+        ("serve --netdev tap,id=a", "each netdev needs one"),
+        ("serve --netdev tap,id=a --socket /tmp/x --socket /tmp/y", "each netdev needs one"),
+        ("serve --netdev tap,id=a,queues=0 --socket /tmp/x", "queues"),
+        ("serve --netdev tap,id=a,queues=257 --socket /tmp/x", "256"),
+        ("serve --netdev tap,id=a,queue=2 --socket /tmp/x", "queues"),
+        ("serve --netdev tap,id=a,queues=2,fd=5 --socket /tmp/x", "fd"),
+        ("serve --netdev tap,id=a --socket /tmp/x --netdev tap,id=a --socket /tmp/y", "given twice"),
+        ("serve --netdev tap,id=a --socket /tmp/x --netdev tap,id=b --socket /tmp/x", "given twice"),
+        ("serve --netdev tap,id=a --socket /tmp/x --mtu b=1500", "no netdev with id=b"),
+        ("serve --netdev tap,id=a --socket /tmp/x --mtu 10", "68"),
+        ("serve --netdev tap,id=a --socket /tmp/x --queue-size 100", "power of two"),
+        ("serve --netdev tap,id=a --socket /tmp/x --workers 0", "from 1 to 256"),
+        ("serve --netdev tap,id=a --socket /tmp/x --cpus 3-1", "list of CPUs"),
+        ("serve --netdev tap,id=a --socket /tmp/x --mac 1:2", "MAC address"),
+        (
+            "serve --netdev tap,id=a --socket /tmp/x --netdev tap,id=b --socket /tmp/y --mac 52:54:00:00:00:01",
+            "cannot share one --mac",
+        ),
+        ("frobnicate", "frobnicate"),
+    ];
+    for (arguments, expected) in cases {
+        let output = mqtap(arguments)?;
+        let text = String::from_utf8(output.stderr)?;
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {text}");
+        assert!(text.contains(expected), "{arguments}: {text}");
+        assert!(output.stdout.is_empty());
+    }
+    let failed = mqtap("serve --netdev tap,id=a,ifname=lo --socket /tmp/mqtap-test-never")?;
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8(failed.stderr)?.contains("lo exists and is not a tap"));
+    let later = mqtap("serve --netdev tap,id=a,vhost=on --socket /tmp/mqtap-test-never")?;
+    assert_eq!(later.status.code(), Some(1));
+    assert!(String::from_utf8(later.stderr)?.contains("not implemented yet"));
+    Ok(())
+}
+
+pub(crate) fn capabilities_are_printed() -> TestResult {
+    let output = mqtap("serve --print-capabilities")?;
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout)?;
+    assert!(text.contains(r#""type":"net""#), "{text}");
+    assert!(mqtap("--version")?.status.success());
+    Ok(())
+}
+
+/// A shell that gives the daemon `fd` as number `number`: the standard library makes all it opens close-on-exec.
+fn with_inherited(fd: impl AsFd, number: i32, arguments: &str) -> Result<Daemon> {
+    let directory = tempfile::tempdir()?;
+    let fd = fd.as_fd();
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+    let mut command = Command::new("bash");
+    let raw = fd.as_raw_fd();
+    let binary = env!("CARGO_BIN_EXE_mqtap");
+    let close = if raw == number { String::new() } else { format!("{raw}>&-") };
+    command.arg("-c").arg(format!("exec {binary} {arguments} {number}>&{raw} {close}"));
+    let daemon = Daemon::spawn(command, directory)?;
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(daemon)
+}
+
+pub(crate) fn inherited_sockets_are_served() -> TestResult {
+    // A connected socket serves one frontend, and then the daemon ends.
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut daemon = with_inherited(&theirs, 9, "serve --netdev tap,id=hn0,ifname=tap0 --fd 9")?;
+    drop(theirs);
+    let driver = Driver::from_stream(ours, DriverOptions::default())?;
+    assert_eq!(queues("tap0")?.1, 0);
+    drop(driver);
+    assert_eq!(daemon.wait()?.code(), Some(0), "{}", daemon.log());
+    // A listening one serves frontend after frontend.
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("listener");
+    let listener = UnixListener::bind(&path)?;
+    let mut daemon = with_inherited(&listener, 9, "serve --netdev tap,id=hn0,ifname=tap1 --fd 9")?;
+    drop(listener);
+    for _ in 0..3 {
+        drop(Driver::connect(&path, DriverOptions::default())?);
+    }
+    assert_eq!(daemon.has_ended(), None);
+    // The daemon calls, the frontend listens.
+    let path = directory.path().join("frontend");
+    let listener = UnixListener::bind(&path)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mqtap"));
+    command.args(["serve", "--netdev", "tap,id=hn0,ifname=tap2", "--client", "--socket"]).arg(&path);
+    let daemon = Daemon::spawn(command, tempfile::tempdir()?)?;
+    for _ in 0..3 {
+        let (stream, _) = listener.accept()?;
+        drop(Driver::from_stream(stream, DriverOptions::default())?);
+    }
+    drop(daemon);
+    Ok(())
+}
+
+pub(crate) fn inherited_taps_are_served() -> TestResult {
+    let tap = mqtap::TapDevice::open(&mqtap::OpenOptions { name: "tap0".parse()?, ..mqtap::OpenOptions::default() })?;
+    let directory = tempfile::tempdir()?;
+    let socket = directory.path().join("s");
+    let arguments = format!("serve --netdev tap,id=hn0,fds=8 --socket {}", socket.display());
+    let mut daemon = with_inherited(&*tap.queues()[0], 8, &arguments)?;
+    drop(tap);
+    eventually("the NIC is served", || daemon.log_has(" virtqueues), "))?;
+    Driver::connect(&socket, DriverOptions::default())?;
+    daemon.signal(nix::sys::signal::Signal::SIGTERM)?;
+    assert_eq!(daemon.wait()?.code(), Some(0), "{}", daemon.log());
+    eventually("the tap is gone", || ip("link show tap0").is_err())?;
+    Ok(())
+}
