@@ -12,15 +12,16 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 /// `from` must point to `to.len()` mapped bytes of guest memory.
 pub(super) unsafe fn copy_from_guest(from: NonNull<u8>, to: &mut [u8]) {
     let (head, middle) = split(from, to.len());
-    // SAFETY (all three loops): offsets stay below `to.len()`, mapped by the caller's promise, and
-    // `middle` starts at a multiple of eight.
-    let byte = |at: usize| unsafe { AtomicU8::from_ptr(from.add(at).as_ptr()) }.load(Ordering::Relaxed);
+    let byte = |at: usize| {
+        // SAFETY: `at` is below `to.len()`, mapped by the caller's promise.
+        unsafe { AtomicU8::from_ptr(from.add(at).as_ptr()) }.load(Ordering::Relaxed)
+    };
     for (at, slot) in to.iter_mut().enumerate().take(head) {
         *slot = byte(at);
     }
     let mut words = to[head..head + middle].chunks_exact_mut(8);
     for (index, word) in words.by_ref().enumerate() {
-        // SAFETY: see above.
+        // SAFETY: in bounds as above, and `head` bytes from `from` is a multiple of eight.
         let cell = unsafe { AtomicU64::from_ptr(from.add(head + index * 8).cast().as_ptr()) };
         word.copy_from_slice(&cell.load(Ordering::Relaxed).to_ne_bytes());
     }

@@ -26,6 +26,10 @@ impl DirtyLog {
     ///
     /// # Errors
     /// [`Error::LogBeyondFile`] if the file does not hold it, [`Error::MapLog`] if the kernel refuses.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the descriptor is closed here: the mapping keeps the memory"
+    )]
     pub fn map(fd: OwnedFd, offset: u64, size: u64) -> Result<DirtyLog, Error> {
         let map_error = |errno| Error::MapLog { offset, size, errno };
         let stat = fstat(&fd).map_err(map_error)?;

@@ -142,6 +142,10 @@ impl Region {
     /// # Errors
     /// Sizes and addresses that are empty, wrap or exceed the file; a descriptor that is not memory;
     /// whatever `mmap(2)` says (`EACCES` for a read-only descriptor, for one).
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the descriptor is closed here: the mapping keeps the memory"
+    )]
     pub fn map(fd: OwnedFd, layout: RegionLayout) -> Result<Region, Error> {
         if layout.size == 0 {
             return Err(Error::EmptyRegion { layout });

@@ -29,20 +29,22 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    const FREE: Slot = Slot {
-        claimed: AtomicBool::new(false),
-        start: AtomicUsize::new(0),
-        len: AtomicUsize::new(0),
-        page: AtomicUsize::new(0),
-        poisoned: AtomicBool::new(false),
-    };
+    const fn free() -> Slot {
+        Slot {
+            claimed: AtomicBool::new(false),
+            start: AtomicUsize::new(0),
+            len: AtomicUsize::new(0),
+            page: AtomicUsize::new(0),
+            poisoned: AtomicBool::new(false),
+        }
+    }
 
     pub(super) fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Relaxed)
     }
 }
 
-static TABLE: [Slot; SLOTS] = [Slot::FREE; SLOTS];
+static TABLE: [Slot; SLOTS] = [const { Slot::free() }; SLOTS];
 
 /// How often a hole was met in this process. Rings compare it with what they saw last: one load of a
 /// line nobody writes.

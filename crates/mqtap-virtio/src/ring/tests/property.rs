@@ -66,7 +66,7 @@ fn start() -> impl Strategy<Value = RingConfig> {
         let mut config = config(size, features, direction);
         config.base = RingBase(if packed {
             // Anywhere in either lap.
-            let bits = u32::from(place & 0x7fff) % u32::from(size) | u32::from(place & 0x8000);
+            let bits = (u32::from(place & 0x7fff) % u32::from(size)) | u32::from(place & 0x8000);
             bits | bits << 16
         } else {
             // Where the 16-bit index wraps, as often as not.
