@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-use crate::device::Error;
+use crate::device::{self, Error};
+use crate::offload::Offloads;
 use crate::sys::{self, flag};
 
 /// What the kernel says of its tun driver (`TUNGETFEATURES`). Asking touches no device.
@@ -47,6 +48,18 @@ impl Capabilities {
     #[must_use]
     pub fn no_carrier(self) -> bool {
         self.flags & u32::from(flag::NO_CARRIER) != 0
+    }
+
+    /// The offloads that a device with a virtio-net header can have (`TUNSETOFFLOAD`). The kernel has no list of them: they
+    /// are tried on a device made for this, in a network namespace of its own where that is allowed, and gone at once.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`]; [`Error::TunOpen`] with EPERM without CAP_NET_ADMIN; as [`probe`](Self::probe).
+    pub fn probe_offloads() -> Result<Offloads, Error> {
+        if !sys::SUPPORTED {
+            return Err(Error::Unsupported);
+        }
+        device::offloads_of_kernel()
     }
 
     /// The `IFF_*` flags as the kernel gave them.

@@ -60,4 +60,4 @@ pub use mac::MacAddress;
 pub use name::{InterfaceName, NamePattern, NameRequest};
 pub use offload::Offloads;
 pub use queue::TapQueue;
-pub use vnet_header::VnetHeaderSize;
+pub use vnet_header::{VnetHeader, VnetHeaderSize};

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 
@@ -63,11 +64,13 @@ pub struct TapQueue {
     multi_queue: bool,
     /// What `TUNSETSNDBUF` was last told, in bytes; 0 if it was told nothing.
     send_buffer: AtomicI32,
+    /// Held while it is attached or detached, so that what is read back is what this caller did.
+    changing: Mutex<()>,
 }
 
 impl TapQueue {
     pub(crate) fn new(fd: OwnedFd, index: u16, interface: InterfaceName, multi_queue: bool) -> Self {
-        Self { fd, index, interface, multi_queue, send_buffer: AtomicI32::new(0) }
+        Self { fd, index, interface, multi_queue, send_buffer: AtomicI32::new(0), changing: Mutex::new(()) }
     }
 
     /// Its number among the queues that were opened together. The kernel counts attached queues only, and moves its last
@@ -103,6 +106,7 @@ impl TapQueue {
 
     fn set_attached(&self, attached: bool) -> Result<(), Error> {
         let what = if attached { "attach" } else { "detach" };
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.multi_queue || self.state(what)? == attached {
             return Ok(());
         }

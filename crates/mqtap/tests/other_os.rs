@@ -22,6 +22,7 @@ fn adopting_queues_is_unsupported() {
 #[test]
 fn probing_the_kernel_is_unsupported() {
     assert!(matches!(Capabilities::probe(), Err(Error::Unsupported)));
+    assert!(matches!(Capabilities::probe_offloads(), Err(Error::Unsupported)));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::io::Errno;
 
 pub use error::Error;
+pub(crate) use known::offloads_of_kernel;
 pub use namespace::Namespace;
 
 use crate::link::{self, Link, Links};
