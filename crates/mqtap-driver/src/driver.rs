@@ -313,14 +313,16 @@ impl Driver {
         self.frontend.set_mtu(mtu.into())
     }
 
-    /// Resets the device; the rings stop and everything has to be set up again, see [`Driver::restart`].
+    /// Resets the device: everything has to be set up again, see [`Driver::restart`].
     pub fn reset(&mut self) -> Result<()> {
         self.require(protocol_feature::RESET_DEVICE, "RESET_DEVICE")?;
         self.frontend.reset_device()
     }
 
-    /// Sets everything up again over the same connection with empty rings, as a guest does that boots again.
+    /// Stops every ring and sets everything up again over the same connection with empty rings, as a guest does that
+    /// boots again.
     pub fn restart(&mut self) -> Result<()> {
+        self.stop()?;
         for pair in &mut self.pairs {
             pair.receiver.clear()?;
             pair.transmitter.clear()?;

@@ -148,7 +148,6 @@ impl Guest<'_> {
             }
             ["restart"] => {
                 let active = self.driver.active_pairs();
-                self.driver.stop()?;
                 self.driver.restart()?;
                 self.driver.set_active_pairs(active)?;
                 Ok(json!({"ok": true, "active": active}))

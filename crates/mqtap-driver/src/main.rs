@@ -54,6 +54,9 @@ struct GuestOptions {
     /// Offloads to take
     #[arg(long, value_enum, default_value_t = Offloads::None)]
     offloads: Offloads,
+    /// Longest packet to have receive buffers for, where they are not mergeable
+    #[arg(long, default_value_t = 1500)]
+    mtu: u16,
     /// Ethernet address of the guest
     #[arg(long, default_value = "52:54:00:12:34:56", value_parser = parse_mac)]
     mac: Mac,
@@ -104,6 +107,7 @@ impl GuestOptions {
             indirect: !without(Feature::Indirect),
             mergeable: !without(Feature::Mergeable),
             in_order: self.in_order,
+            mtu: self.mtu,
             offloads: match self.offloads {
                 Offloads::None => 0,
                 Offloads::Checksum => feature::CSUM | feature::GUEST_CSUM,

@@ -32,9 +32,11 @@ pub struct DriverOptions {
     pub protocol_features: u64,
     /// Bytes of each receive buffer.
     pub buffer_size: u32,
-    /// Receive buffers in a chain; 0 chooses one with mergeable buffers, else enough for the largest frame that the
-    /// taken offloads allow.
+    /// Receive buffers in a chain; 0 chooses one with mergeable buffers, else enough for the largest frame that
+    /// [`DriverOptions::mtu`] and the taken offloads allow.
     pub buffers_per_chain: u16,
+    /// Longest packet that comes unsegmented; only sizes receive chains.
+    pub mtu: u16,
     /// Bytes of each transmit buffer: longer frames take several descriptors.
     pub transmit_buffer_size: u32,
     /// Give the virtio header a descriptor of its own, both ways.
@@ -79,6 +81,7 @@ impl Default for DriverOptions {
                 | protocol_feature::STATUS,
             buffer_size: 2048,
             buffers_per_chain: 0,
+            mtu: 1500,
             transmit_buffer_size: 2048,
             split_header: false,
             fill_receive: true,
@@ -140,7 +143,8 @@ impl DriverOptions {
         if features & feature::MRG_RXBUF != 0 {
             return 1;
         }
-        let frame = if features & feature::GUEST_GSO != 0 { LARGEST_FRAME } else { 1514 + 8 };
+        let frame =
+            if features & feature::GUEST_GSO != 0 { LARGEST_FRAME } else { usize::from(self.mtu) + 14 + 8 };
         (frame + 12).div_ceil(self.buffer_size as usize) as u16
     }
 

@@ -150,6 +150,19 @@ impl RawRing {
         Ok(())
     }
 
+    /// Whether the device has used the chain at the place where a fresh ring begins.
+    pub fn has_used(&self) -> Result<bool> {
+        if !self.layout.packed {
+            let index = self.memory.load_u16(offset(self.layout.device, 2), Ordering::Acquire)?;
+            return Ok(index != 0);
+        }
+        let (slot, wrap) = self.next;
+        let at = offset(self.layout.descriptor(slot), 14);
+        let flags = self.memory.load_u16(at, Ordering::Acquire)?;
+        let both = DESC_AVAILABLE | DESC_USED;
+        Ok(flags & both == if wrap { both } else { 0 })
+    }
+
     /// Kicks.
     pub fn kick(&self) -> Result<()> {
         signal(self.kick.as_fd())
