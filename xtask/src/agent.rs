@@ -1,4 +1,4 @@
-//! Commands inside the guest, over its second serial port.
+//! Commands inside the guest, over a virtio port.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::outcome::{Result, fail};
 use crate::process;
 
-/// How much longer than the command's own limit the answer may take to come out of a slow serial port.
+/// How much longer than the command's own limit the answer may take to come out of a slow guest.
 const GRACE: Duration = Duration::from_secs(15);
 
 /// The line to the guest.
@@ -27,7 +27,7 @@ pub(crate) struct Answer {
 impl Agent {
     /// Connects to QEMU's end; must happen before the guest speaks, for nobody keeps what it says.
     pub(crate) fn connect(path: &Path, mut alive: impl FnMut() -> Result<()>) -> Result<Self> {
-        let stream = process::until(Duration::from_secs(20), "QEMU to open the guest's serial port", || {
+        let stream = process::until(Duration::from_secs(20), "QEMU to open the guest's port", || {
             alive()?;
             Ok(UnixStream::connect(path).ok())
         })?;
@@ -106,7 +106,7 @@ impl Agent {
                     // QEMU is on its way out; its own last words say more than ours.
                     std::thread::sleep(Duration::from_millis(200));
                     alive()?;
-                    return fail(format!("QEMU closed the guest's serial port during: {what}"));
+                    return fail(format!("QEMU closed the guest's port during: {what}"));
                 }
             }
         }

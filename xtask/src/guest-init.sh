@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# First process of the test guest. It loads the drivers and then obeys the second serial port: one request a line,
+# First process of the test guest. It loads the drivers and then obeys a virtio port: one request a line,
 #   ID SECONDS COMMAND
 # answered by the command's output and the line "@@ID STATUS@@".
 /bin/busybox --install -s /bin
@@ -15,8 +15,12 @@ for scope in all default; do echo 0 > /proc/sys/net/ipv6/conf/$scope/accept_dad;
 while read -r module; do insmod "/modules/$module.ko"; done < /modules/order
 ip link set lo up
 
-stty -F /dev/ttyS1 raw -echo
-exec < /dev/ttyS1 > /dev/ttyS1
+for port in /sys/class/virtio-ports/*; do
+    [ "$(cat "$port/name")" = agent ] && agent=/dev/${port##*/}
+done
+# A port can be opened once only.
+exec 3<> "$agent"
+exec <&3 >&3
 echo '@@ready@@'
 while IFS=' ' read -r id seconds command; do
     [ -n "$command" ] || continue

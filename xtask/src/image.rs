@@ -22,6 +22,7 @@ const MODULES: &[&str] = &[
     "failover",
     "net_failover",
     "virtio_net",
+    "virtio_console",
 ];
 
 /// Programs of this machine that the guest gets too; busybox has the rest.

@@ -87,7 +87,8 @@ impl Guest {
         command.arg("-chardev").arg(format!("file,id=console,path={}", console.display()));
         command.args(["-serial", "chardev:console"]);
         command.arg("-chardev").arg(format!("socket,id=agent,path={},server=on,wait=off", agent.display()));
-        command.args(["-serial", "chardev:agent"]);
+        // Unlike a serial port's, its flow control loses nothing when the guest is slow.
+        command.args(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=agent"]);
         for (index, nic) in machine.nics.iter().enumerate() {
             if let Some(chardev) = &nic.chardev {
                 command.arg("-chardev").arg(format!("{chardev},id=chr{index}"));
