@@ -153,6 +153,23 @@ fn trap_c_offloads_left_over_are_cleared_also_without_a_header() -> TestResult {
     Ok(())
 }
 
+fn trap_c_a_parked_queue_of_somebody_is_no_say_in_the_settings() -> TestResult {
+    // A program that keeps the device with a detached queue, while those that use it come and go.
+    let keeper = TapDevice::open(&OpenOptions { multi_queue: MultiQueue::Always, ..named("tap0", 1) })?;
+    keeper.set_offloads(Offloads::CSUM | Offloads::TSO4)?;
+    keeper.set_carrier(false)?;
+    keeper.attach_first(0)?;
+    let tap = TapDevice::open(&named("tap0", 2))?;
+    send_flows("tap0", 1, b"checksum, please")?;
+    assert!(tap.link()?.carrier);
+    let frames: Vec<_> = tap.queues().iter().flat_map(|queue| udp_frames(queue, 10)).collect();
+    assert!(checksum_is_complete(&frames[0]));
+    // Now it is used, and who comes without carrier has no say.
+    let later = TapDevice::open(&OpenOptions { carrier: false, ..named("tap0", 1) })?;
+    assert!(later.link()?.carrier);
+    Ok(())
+}
+
 fn trap_e_rings_keep_their_length_with_noqueue() -> TestResult {
     // A txqueuelen of 0, by which people ask for noqueue, would make rings without room, and every frame lost.
     let tap = TapDevice::open(&named("tap0", 2))?;
@@ -575,6 +592,7 @@ mqtap_test_support::tests!(
     trap_a_if_available_takes_what_a_device_in_use_has,
     trap_b_packet_information_of_an_idle_device_is_turned_off,
     trap_c_offloads_left_over_are_cleared_also_without_a_header,
+    trap_c_a_parked_queue_of_somebody_is_no_say_in_the_settings,
     trap_e_rings_keep_their_length_with_noqueue,
     trap_f_a_classic_filter_that_keeps_a_queue_detached_is_named,
     trap_g_an_owner_keeps_others_out,

@@ -7,12 +7,11 @@ use std::sync::atomic::AtomicBool;
 use rustix::io::Errno;
 
 use super::namespace::visit_device;
-use super::open::others;
+use super::open::used_by_others;
 use super::{Error, MAX_QUEUES, TapDevice, known};
 use crate::fd;
 use crate::link::{Link, Links};
 use crate::name::InterfaceName;
-use crate::offload::Offloads;
 use crate::queue::TapQueue;
 use crate::sys::{self, flag};
 
@@ -50,11 +49,10 @@ pub(super) fn adopt(numbers: &[RawFd]) -> Result<TapDevice, Error> {
     let (links, link) = sys::with_inherited(first.number, |fd| visit_device(fd, || find(first)))??;
 
     // Last what changes the device, and the open files, which their former users may share.
-    let supported_offloads = match (others(&link, found.len() as u32) > 0, vnet_header) {
-        (false, _) => sys::with_inherited(first.number, |fd| known::set(fd, name, vnet_header))??,
-        (true, true) => known::offloads_of_kernel().unwrap_or(Offloads::NONE),
-        (true, false) => Offloads::NONE,
-    };
+    let our_attached = found.iter().filter(|one| !one.has(flag::DETACH_QUEUE)).count();
+    let used = used_by_others(&link, our_attached as u32);
+    let supported_offloads =
+        sys::with_inherited(first.number, |fd| known::set_unless(used, fd, name, vnet_header))??;
     let prepare = |fd: BorrowedFd<'_>| sys::set_close_on_exec(fd).and_then(|()| sys::set_nonblocking(fd));
     let fds = sys::claim_inherited(numbers, prepare)?;
     Ok(TapDevice {

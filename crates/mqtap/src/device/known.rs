@@ -11,15 +11,25 @@ use crate::offload::Offloads;
 use crate::sys::{self, Interface, flag};
 use crate::vnet_header::VnetHeaderSize;
 
-/// Sets what a device of ours may have inherited, and returns the offloads that it can have.
-///
-/// A persistent device keeps all of this when its last queue is closed, also what makes no sense for the next user: with
-/// offloads and without a header, he would read super-frames and not be told so.
-pub(super) fn set(
+/// As [`set`], unless the device is used by others: its settings are those of who was there first.
+pub(super) fn set_unless(
+    used: bool,
     fd: BorrowedFd<'_>,
     interface: InterfaceName,
     vnet_header: bool,
 ) -> Result<Offloads, Error> {
+    match (used, vnet_header) {
+        (false, _) => set(fd, interface, vnet_header),
+        (true, true) => Ok(offloads_of_kernel().unwrap_or(Offloads::NONE)),
+        (true, false) => Ok(Offloads::NONE),
+    }
+}
+
+/// Sets what a device of ours may have inherited, and returns the offloads that it can have.
+///
+/// A persistent device keeps all of this when its last queue is closed, also what makes no sense for the next user: with
+/// offloads and without a header, he would read super-frames and not be told so.
+fn set(fd: BorrowedFd<'_>, interface: InterfaceName, vnet_header: bool) -> Result<Offloads, Error> {
     let offloads = |errno| setting(interface, "set the offloads (TUNSETOFFLOAD)", errno);
     let supported = if vnet_header { descend(fd, Offloads::ALL).map_err(offloads)? } else { Offloads::NONE };
     sys::set_offload(fd, Offloads::NONE.bits()).map_err(offloads)?;

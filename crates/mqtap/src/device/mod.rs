@@ -122,7 +122,8 @@ impl TapDevice {
     /// anything fails.
     ///
     /// The flags are read back after each queue, and what the device may have inherited from former users is set to
-    /// known values: no offloads, a virtio-net header of 10 bytes.
+    /// known values: no offloads, a virtio-net header of 10 bytes in little-endian, no steering program. A device on which
+    /// others have queues attached is left as it is, its carrier included unless it is to be on.
     ///
     /// # Errors
     /// See [`Error`]: each cause has its own.
@@ -294,7 +295,8 @@ impl TapDevice {
         wanted[kept..].iter().try_for_each(|queue| queue.attach())
     }
 
-    /// The interface as the network stack sees it now.
+    /// The interface as the network stack sees it now, in the namespace in which it was opened: one that was moved is
+    /// not found there any more.
     ///
     /// # Errors
     /// See [`link::Error`].

@@ -11,7 +11,6 @@ use super::{Error, MAX_QUEUES, MultiQueue, OpenOptions, TapDevice, VnetHeaderMod
 use crate::capabilities::Capabilities;
 use crate::link::{self, Holder, Link, Links, TunLink};
 use crate::name::{InterfaceName, NameRequest};
-use crate::offload::Offloads;
 use crate::queue::TapQueue;
 use crate::sys::{self, Interface, flag};
 
@@ -143,12 +142,8 @@ fn open_inspected(
     if options.exclusive && strangers > 0 {
         return Err(Error::InUse { interface: name, queues: strangers, holders: other_holders(name) });
     }
-    let supported_offloads = match (strangers > 0, vnet_header) {
-        (false, _) => known::set(first.as_fd(), name, vnet_header)?,
-        // Its settings are those of who was there first.
-        (true, true) => known::offloads_of_kernel().unwrap_or(Offloads::NONE),
-        (true, false) => Offloads::NONE,
-    };
+    let joined = used_by_others(&link, 1);
+    let supported_offloads = known::set_unless(joined, first.as_fd(), name, vnet_header)?;
 
     let mut queues = vec![Arc::new(TapQueue::new(first, 0, name, multi_queue))];
     for queue in 1..options.queues {
@@ -170,16 +165,18 @@ fn open_inspected(
         links,
     };
     verify_joined(&device, options.exclusive)?;
-    settle(&device, options)?;
+    settle(&device, options, joined)?;
     Ok(device)
 }
 
 /// The settings that were asked for.
-fn settle(device: &TapDevice, options: &OpenOptions) -> Result<(), Error> {
+fn settle(device: &TapDevice, options: &OpenOptions, joined: bool) -> Result<(), Error> {
     if let Some(bytes) = options.send_buffer {
         device.set_send_buffer(bytes)?;
     }
-    device.set_carrier(options.carrier)?;
+    if options.carrier || !joined {
+        device.set_carrier(options.carrier)?;
+    }
     if options.start_detached {
         device.attach_first(0)?;
     }
@@ -299,8 +296,14 @@ fn verify_joined(device: &TapDevice, exclusive: bool) -> Result<(), Error> {
 }
 
 /// Queues of the device that are not ours.
-pub(super) fn others(link: &Link, ours: u32) -> u32 {
+fn others(link: &Link, ours: u32) -> u32 {
     link.tun.map_or(0, |tun| tun.queues()).saturating_sub(ours)
+}
+
+/// Whether others than we have queues attached, and so a say in the settings. Who keeps a detached queue only keeps the
+/// device.
+pub(super) fn used_by_others(link: &Link, our_attached: u32) -> bool {
+    link.tun.map_or(0, |tun| tun.attached_queues) > our_attached
 }
 
 fn other_holders(interface: InterfaceName) -> Vec<Holder> {
