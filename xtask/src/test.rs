@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if scenarios.is_empty() {
         return fail("no test has that name");
     }
-    setup::ensure(&[setup::BASE, setup::GUEST])?;
+    setup::ensure(&[setup::BASE, setup::GUEST, setup::DPDK])?;
     if arguments.backend == BackendKind::Mqtap {
         serve::build_release(&["mqtap-cli"])?;
     }

@@ -96,7 +96,7 @@ pub(crate) fn ping(lab: &Lab, address: &str, options: &str) -> Result<()> {
     if text.contains(" 0% packet loss") {
         Ok(())
     } else {
-        fail(format!("`{command}`: {}", process::tail(&text, 3)))
+        fail(format!("`{command}`: {}", process::tail(&text, 12)))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Whole-system scenarios: what a user does, with the programs a user has.
 
 mod checks;
+mod dpdk;
 mod guest;
+mod kill;
 
 use std::time::Instant;
 
@@ -36,6 +38,9 @@ const SCENARIOS: &[Scenario] = &[
     scenario("guest.no-host-offloads", guest::no_host_offloads),
     scenario("guest.plain-rings", guest::plain_rings),
     scenario("guest.one-pair", guest::one_pair),
+    scenario("dpdk.matrix", dpdk::matrix),
+    scenario("kill.any-moment", kill::any_moment),
+    scenario("kill.deleted-tap", kill::deleted_tap),
 ];
 
 /// The scenarios whose name or group is `only`; all without it.
