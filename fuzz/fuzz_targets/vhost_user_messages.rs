@@ -1,9 +1,9 @@
 //! A frontend that says anything, to a session whose device insists on the rules of its trait.
 //!
 //! The input is a script. Its first byte chooses between handing messages to the session directly and sending
-//! them over a socket, cut into pieces anywhere. A message is a request code, a byte of choices, and a body made
-//! of literal bytes and of values that mean something to this guest (addresses, sizes, features); without
-//! the latter hardly a ring would ever start.
+//! them over a socket, cut into pieces anywhere. A message is either free (a request code, a byte of choices, a
+//! body made of literal bytes and of values that mean something to this guest) or one that a good frontend
+//! might send, with a choice or two; without the latter hardly a ring would ever start.
 //!
 //! Looked for: panics (also of the device, when the session breaks a rule), waits, descriptors that are left
 //! over.
@@ -67,9 +67,6 @@ const LONGS: [u64; 24] = [
 /// Values a body may have in four bytes.
 const WORDS: [u32; 12] = [0, 1, 2, 3, 16, 100, 256, 1024, 0x8000, 0x8000_8000, 0xffff, u32::MAX];
 
-/// Requests this backend does, twice as likely as by their numbers alone.
-const REQUESTS: [u8; 12] = [2, 5, 6, 8, 9, 11, 12, 13, 18, 37, 38, 34];
-
 struct Descriptors {
     memory: SharedMemory,
     log: SharedMemory,
@@ -121,11 +118,14 @@ impl Script<'_> {
     }
 
     fn line(&mut self) -> Option<Line> {
-        let code = match self.byte()? {
-            255 => u32::MAX,
-            code @ 0..64 => code.into(),
-            code => REQUESTS[usize::from(code) % REQUESTS.len()].into(),
-        };
+        match self.byte()? {
+            255 => self.free(u32::MAX),
+            code @ 0..64 => self.free(code.into()),
+            template => self.good(template),
+        }
+    }
+
+    fn free(&mut self, code: u32) -> Option<Line> {
         let choices = self.byte()?;
         let count = match choices >> 1 & 7 {
             count @ 0..6 => usize::from(count),
@@ -146,6 +146,54 @@ impl Script<'_> {
         }
         let cut = usize::from(choices >> 4);
         Some(Line { code, need_reply: choices & 1 != 0, body, fds, lost: choices & 0x30 == 0x30, cut })
+    }
+
+    /// What a good frontend says; about ring `choice % 4` where it is about one.
+    fn good(&mut self, template: u8) -> Option<Line> {
+        let choice = self.byte()?;
+        let ring = u32::from(choice % 4);
+        let (long, odd) = (u64::from(ring), choice & 4 != 0);
+        let longs = |longs: &[u64]| longs.iter().flat_map(|long| long.to_ne_bytes()).collect::<Vec<u8>>();
+        let words = |words: &[u32]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
+        let (memory, event) = (DESCRIPTORS.memory.fd(), DESCRIPTORS.event.as_fd());
+        let upper = SIZE / 2;
+        let slots = [[ADDRESS, SIZE, USER, 0], [2 * ADDRESS, upper, 2 * USER, upper], [0, upper, 0, 0]];
+        let slot = slots[usize::from(choice) % slots.len()];
+        let features = 1 << 32 | 1 << 30 | u64::from(choice & 1) << 26 | u64::from(odd) << 34;
+        let at = USER + long * 0x1_0000 + if odd { 0x4_0000 } else { 0 };
+        let (code, body, fds) = match template % 17 {
+            0 => (2, longs(&[features]), vec![]),
+            1 => (16, longs(&[0x1_a01f]), vec![]),
+            2 => (5, [words(&[1, 0]), longs(&slot)].concat(), vec![memory]),
+            3 => (37, [longs(&[0]), longs(&slot)].concat(), vec![memory]),
+            4 => (38, [longs(&[0]), longs(&slot)].concat(), vec![]),
+            5 => (6, longs(&[0x1_0000, 0]), vec![DESCRIPTORS.log.fd()]),
+            6 => (8, words(&[ring, WORDS[usize::from(choice) % WORDS.len()]]), vec![]),
+            7 => (8, words(&[ring, 256]), vec![]),
+            8 => (
+                9,
+                [words(&[ring, u32::from(choice >> 3 & 1)]), longs(&[at, at + 0x2000, at + 0x1000, ADDRESS])]
+                    .concat(),
+                vec![],
+            ),
+            9 => (10, words(&[ring, WORDS[usize::from(choice) % WORDS.len()]]), vec![]),
+            10 => (11, words(&[ring, 0]), vec![]),
+            11 if odd => (12, longs(&[long | 1 << 8]), vec![]),
+            11 => (12, longs(&[long]), vec![event]),
+            12 => (13 + u32::from(odd), longs(&[long]), vec![event]),
+            13 => (18, words(&[ring, u32::from(odd)]), vec![]),
+            14 => (39, longs(&[u64::from(choice & 0x0f)]), vec![]),
+            15 => (34, vec![], vec![]),
+            _ => (24, words(&[ring, 0, 0]), vec![]),
+        };
+        Some(Line {
+            code,
+            need_reply: choice & 0x80 != 0,
+            body,
+            fds,
+            lost: false,
+            cut: usize::from(choice % 12),
+        })
     }
 }
 
