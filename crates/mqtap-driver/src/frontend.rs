@@ -428,3 +428,6 @@ fn number(request: u32, body: &[u8]) -> Result<u64> {
         problem: format!("its body has {} bytes, not 8", body.len()),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,17 +15,23 @@ use crate::GuestOptions;
 
 /// What `--help` says about stdin and stdout.
 pub(crate) const HELP: &str = "\
-Lines on stdin, each answered by one line of JSON on stdout that has \"ok\": true, or \"ok\": false and \"error\":
-  pairs N                     enable queue pairs 0..N and disable the others
-  send PAIR COUNT SIZE FLOWS  send COUNT numbered UDP frames of SIZE bytes in FLOWS flows to --peer, on queue pair
-                              PAIR, or with `all` spread over the enabled pairs by flow
-  stats                       for each pair: tx_frames, tx_bytes, rx_frames, rx_bytes; what the UDP sink (port 9) saw
-  mtu N                       tell the backend the MTU
-  announce                    ask the backend to announce our Ethernet address
-  restart                     stop all rings and start anew, as a guest that boots again
-  quit                        end, as does the end of stdin
+Every line on stdin is answered by one line of JSON on stdout, with
+\"ok\": true, or with \"ok\": false and \"error\":
 
-The first line on stdout says what was negotiated. The guest ends with status 1 when the backend goes away.";
+  pairs N     enable queue pairs 0..N and disable the others
+  send PAIR COUNT SIZE FLOWS
+              send COUNT numbered UDP frames of SIZE bytes in FLOWS flows
+              to --peer, on queue pair PAIR, or with `all` spread over the
+              enabled pairs by flow
+  stats       per pair: tx_frames, tx_bytes, rx_frames, rx_bytes; and what
+              the UDP sink (port 9) has seen
+  mtu N       tell the backend the MTU
+  announce    ask the backend to announce our Ethernet address
+  restart     stop all rings and start anew, as a guest that boots again
+  quit        end, as does the end of stdin
+
+The first line on stdout says what was negotiated. The guest ends with
+status 1 when the backend goes away.";
 
 /// How long a `send` waits without progress before it gives up.
 const STUCK: Duration = Duration::from_secs(10);

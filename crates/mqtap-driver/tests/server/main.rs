@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 mod backend;
+mod command_line;
 mod lies;
 
 use std::time::Duration;
@@ -231,6 +232,7 @@ fn back_pressure_loses_nothing() -> TestResult {
     Ok(())
 }
 
+use command_line::*;
 use lies::*;
 
 mqtap_test_support::tests!(
@@ -243,4 +245,6 @@ mqtap_test_support::tests!(
     the_dirty_log_tells_what_was_written,
     back_pressure_loses_nothing,
     lies_break_one_ring_and_nothing_else,
+    the_guest_obeys_and_answers,
+    the_guest_ends_when_the_backend_does,
 );

@@ -1,0 +1,94 @@
+//! The program `mqtap-driver guest`, scripted as the demonstration does it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use mqtap_test_support::TestResult;
+use serde_json::Value;
+
+use crate::backend::*;
+
+struct Guest {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Guest {
+    fn start(backend: &Backend, arguments: &[&str]) -> Guest {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_mqtap-driver"))
+            .args(["guest", "--mac", "02:00:00:00:00:02", "--socket"])
+            .arg(&backend.path)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Guest { child, stdin, stdout }
+    }
+
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    fn tell(&mut self, line: &str) -> Value {
+        writeln!(self.stdin, "{line}").unwrap();
+        self.line()
+    }
+}
+
+/// It says what it negotiated, counts by pair, answers ping meanwhile, and says what is wrong with a command.
+pub(crate) fn the_guest_obeys_and_answers() -> TestResult {
+    let backend = Backend::start(4);
+    let sink = host_socket(9);
+    for arguments in [&["--queue-pairs", "4"][..], &["--queue-pairs", "4", "--packed", "--offloads", "all"]] {
+        let mut guest = Guest::start(&backend, arguments);
+        let start = guest.line();
+        assert_eq!((&start["active"], &start["packed"]), (&4.into(), &(arguments.len() > 2).into()));
+        for (active, per_pair) in [(4, [50, 50, 50, 50]), (2, [100, 100, 0, 0]), (3, [100, 50, 50, 0])] {
+            assert_eq!(guest.tell(&format!("pairs {active}"))["active"], active);
+            let before = guest.tell("stats");
+            assert_eq!(guest.tell("send all 200 300 4")["sent"], 200);
+            let after = guest.tell("stats");
+            for (pair, expected) in per_pair.into_iter().enumerate() {
+                let frames = |stats: &Value| stats["pairs"][pair]["tx_frames"].as_u64().unwrap();
+                // ARP, and answers to it, may add a few.
+                let sent = frames(&after) - frames(&before);
+                assert!((expected..expected + 10).contains(&sent), "pair {pair} of {active} sent {sent}");
+            }
+            let mut seen = [0; 2000];
+            for _ in 0..200 {
+                assert_eq!(sink.recv(&mut seen)?, 300 - 42);
+            }
+        }
+        let ping = Command::new("ping").args(["-c", "2", "-i", "0.1", "-W", "20", "10.0.0.2"]).output()?;
+        assert!(ping.status.success(), "{}", String::from_utf8_lossy(&ping.stdout));
+        for wrong in ["pairs 5", "pairs 0", "pairs x", "send 4 1 1 1", "send all", "dance"] {
+            let answer = guest.tell(wrong);
+            assert_eq!(answer["ok"], false, "{wrong}");
+            assert!(answer["error"].is_string());
+        }
+        assert_eq!(guest.tell("restart")["ok"], true);
+        assert_eq!(guest.tell("send 1 10 100 1")["sent"], 10);
+        for _ in 0..10 {
+            sink.recv(&mut [0; 2000])?;
+        }
+        assert_eq!(guest.tell("quit")["ok"], true);
+        assert!(guest.child.wait()?.success());
+    }
+    Ok(())
+}
+
+/// A guest whose backend dies does not hang.
+pub(crate) fn the_guest_ends_when_the_backend_does() -> TestResult {
+    let backend = Backend::start(1);
+    let mut guest = Guest::start(&backend, &[]);
+    guest.line();
+    drop(backend);
+    assert_eq!(guest.child.wait()?.code(), Some(1));
+    Ok(())
+}
