@@ -4,7 +4,9 @@
 mod agent;
 mod counters;
 mod cpio;
+mod demo;
 mod e2e;
+mod fuzz;
 mod image;
 mod lab;
 mod netns;
@@ -14,6 +16,7 @@ mod process;
 mod qemu;
 mod serve;
 mod setup;
+mod soak;
 mod test;
 mod traffic;
 
@@ -31,13 +34,22 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run every test, or one group, setting up what it needs.
+    /// Show a multiqueue NIC at work, setting up what it needs
+    Demo(demo::Arguments),
+    /// Run every test, or one group, setting up what it needs
     Test(test::Arguments),
+    /// Run the fuzz targets
+    Fuzz(fuzz::Arguments),
+    /// Repeat the scenarios that kill and resize, for as long as you like
+    Soak(soak::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
+        Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Soak(arguments) => soak::run(&arguments),
     };
     match result {
         Ok(code) => code,

@@ -177,6 +177,11 @@ pub(crate) fn mqtap_binary() -> Result<PathBuf> {
     release_binary("mqtap")
 }
 
+/// The release build of the driver that plays the guest.
+pub(crate) fn driver_binary() -> Result<PathBuf> {
+    release_binary("mqtap-driver")
+}
+
 fn release_binary(name: &str) -> Result<PathBuf> {
     let path = paths::target().join("release").join(name);
     if path.is_file() { Ok(path) } else { fail(format!("{} has not been built", path.display())) }
