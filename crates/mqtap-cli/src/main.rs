@@ -16,7 +16,9 @@ use tracing_subscriber::EnvFilter;
 /// vhost-user: the VMM needs no privilege and no /dev/net/tun.
 #[derive(Debug, Parser)]
 #[command(name = "mqtap", version, max_term_width = 110)]
-#[command(after_help = "Exit status: 0 done, 1 failed, 2 wrong usage. RUST_LOG sets what is logged to stderr (default: info).")]
+#[command(
+    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage. RUST_LOG sets what is logged to stderr (default: info)."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -31,10 +33,16 @@ fn main() -> ExitCode {
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
     match cli.command {
         Command::Serve(mut arguments) => {
-            arguments.order = matches.subcommand().map(|(_, serve)| serve::endpoints_in_order(serve)).unwrap_or_default();
+            arguments.order =
+                matches.subcommand().map(|(_, serve)| serve::endpoints_in_order(serve)).unwrap_or_default();
             serve::main(&arguments)
         }
     }

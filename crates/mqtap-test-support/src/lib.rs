@@ -53,10 +53,8 @@ pub fn run(tests: Vec<Test>) -> ExitCode {
     }
     // Tests wait more than they compute.
     arguments.test_threads.get_or_insert(4);
-    let trials = tests
-        .into_iter()
-        .map(|(name, test)| Trial::test(name, move || in_namespace(test)))
-        .collect();
+    let trials =
+        tests.into_iter().map(|(name, test)| Trial::test(name, move || in_namespace(test))).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -239,7 +239,11 @@ impl Nic {
             .map(|i| {
                 let cpu = options.cpus.get(usize::from(i) % options.cpus.len().max(1));
                 let name = format!("{}.{i}", device.name());
-                WorkerHandle::start(name, cpu.map(std::slice::from_ref).unwrap_or_default(), on_tap_gone.clone())
+                WorkerHandle::start(
+                    name,
+                    cpu.map(std::slice::from_ref).unwrap_or_default(),
+                    on_tap_gone.clone(),
+                )
             })
             .collect::<Result<Vec<_>, _>>()?;
         let nic = Self {
@@ -256,7 +260,9 @@ impl Nic {
         if nic.options.carrier != Carrier::AlwaysOn {
             nic.device.set_carrier(false)?;
         }
-        for (pair, (queue, counters)) in (0..pairs).zip(nic.device.queues().iter().zip(nic.counters.pairs.iter())) {
+        for (pair, (queue, counters)) in
+            (0..pairs).zip(nic.device.queues().iter().zip(nic.counters.pairs.iter()))
+        {
             let (queue, counters) = (Arc::clone(queue), Arc::clone(counters));
             nic.worker(pair).call(move |worker| worker.add_pair(pair, queue, counters))??;
         }
@@ -413,8 +419,10 @@ impl Nic {
             );
             self.worker(pair).call(move |worker| worker.start_receive(pair, receive, fds))??;
         } else {
-            let transmit =
-                Transmit::new(started, TransmitOptions { tap, counters, notifier, header, tap_header, enabled });
+            let transmit = Transmit::new(
+                started,
+                TransmitOptions { tap, counters, notifier, header, tap_header, enabled },
+            );
             self.worker(pair).call(move |worker| worker.start_transmit(pair, transmit, fds))??;
         }
         self.rings[usize::from(ring)].started = true;

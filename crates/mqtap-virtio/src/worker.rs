@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -66,13 +66,14 @@ impl WorkerHandle {
     pub(crate) fn start(name: String, cpus: &[usize], on_tap_gone: OnTapGone) -> Result<Self, Error> {
         let start_error = |source: std::io::Error| Error::Start { name: name.clone(), source };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| start_error(e.into()))?;
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|e| start_error(e.into()))?;
+        let wake =
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| start_error(e.into()))?;
         let wake = Arc::new(wake);
         epoll::add(&epoll, &*wake, Token::COMMANDS.data(), EventFlags::IN | EventFlags::ET)
             .map_err(|e| start_error(e.into()))?;
         let (sender, receiver) = mpsc::channel();
-        let worker = Worker { epoll, slots: Vec::new(), indexes: HashMap::new(), commands: receiver, on_tap_gone };
+        let worker =
+            Worker { epoll, slots: Vec::new(), indexes: HashMap::new(), commands: receiver, on_tap_gone };
         let cpus = cpus.to_vec();
         let label = name.clone();
         let thread = std::thread::Builder::new()
@@ -182,7 +183,15 @@ struct Slot<R> {
 
 impl<R> Default for Slot<R> {
     fn default() -> Self {
-        Self { ring: None, kick: None, error: None, ready: false, awaits_tap: false, broken: false, warned: None }
+        Self {
+            ring: None,
+            kick: None,
+            error: None,
+            ready: false,
+            awaits_tap: false,
+            broken: false,
+            warned: None,
+        }
     }
 }
 
@@ -401,7 +410,8 @@ impl Worker {
     ) -> Result<(), Error> {
         let slot = self.slots.len();
         let flags = EventFlags::ONESHOT | EventFlags::IN;
-        epoll::add(&self.epoll, tap.as_fd(), Token::new(slot, Source::Tap).data(), flags).map_err(Error::Watch)?;
+        epoll::add(&self.epoll, tap.as_fd(), Token::new(slot, Source::Tap).data(), flags)
+            .map_err(Error::Watch)?;
         self.indexes.insert(index, slot);
         self.slots.push(PairSlot {
             index,
@@ -470,9 +480,19 @@ impl Worker {
     pub(crate) fn set_kick(&mut self, pair: u16, receive: bool, kick: Option<OwnedFd>) -> Result<(), Error> {
         let Some(&index) = self.indexes.get(&pair) else { return Ok(()) };
         if receive {
-            replace_kick(&self.epoll, &mut self.slots[index].receive, kick, Token::new(index, Source::ReceiveKick))
+            replace_kick(
+                &self.epoll,
+                &mut self.slots[index].receive,
+                kick,
+                Token::new(index, Source::ReceiveKick),
+            )
         } else {
-            replace_kick(&self.epoll, &mut self.slots[index].transmit, kick, Token::new(index, Source::TransmitKick))
+            replace_kick(
+                &self.epoll,
+                &mut self.slots[index].transmit,
+                kick,
+                Token::new(index, Source::TransmitKick),
+            )
         }
     }
 
@@ -503,7 +523,15 @@ impl Worker {
 }
 
 fn started<R>(ring: R, fds: RingFds, broken: bool, warned: Option<Instant>) -> Slot<R> {
-    Slot { ring: Some(ring), kick: fds.kick, error: fds.error, ready: true, awaits_tap: false, broken, warned }
+    Slot {
+        ring: Some(ring),
+        kick: fds.kick,
+        error: fds.error,
+        ready: true,
+        awaits_tap: false,
+        broken,
+        warned,
+    }
 }
 
 fn stop<R>(epoll: &OwnedFd, slot: &mut Slot<R>) -> Option<R> {
@@ -526,7 +554,12 @@ fn unwatch_kick(epoll: &OwnedFd, kick: Option<&OwnedFd>) {
     }
 }
 
-fn replace_kick<R>(epoll: &OwnedFd, slot: &mut Slot<R>, kick: Option<OwnedFd>, token: Token) -> Result<(), Error> {
+fn replace_kick<R>(
+    epoll: &OwnedFd,
+    slot: &mut Slot<R>,
+    kick: Option<OwnedFd>,
+    token: Token,
+) -> Result<(), Error> {
     watch_kick(epoll, kick.as_ref(), token)?;
     unwatch_kick(epoll, slot.kick.as_ref());
     slot.kick = kick;
@@ -555,7 +588,9 @@ fn settle<R>(
             counters.broken.add(1);
             if slot.warned.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
                 slot.warned = Some(Instant::now());
-                tracing::warn!("the driver broke its {direction} ring of queue pair {pair}, which stops: {error}");
+                tracing::warn!(
+                    "the driver broke its {direction} ring of queue pair {pair}, which stops: {error}"
+                );
             }
             if let Some(error) = &slot.error {
                 signal(error);

@@ -105,7 +105,11 @@ fn split<T, E>(text: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<P
     }
 }
 
-fn parse_number<T: FromStr + Display + PartialOrd + Copy>(text: &str, least: T, most: T) -> Result<T, String> {
+fn parse_number<T: FromStr + Display + PartialOrd + Copy>(
+    text: &str,
+    least: T,
+    most: T,
+) -> Result<T, String> {
     match text.parse() {
         Ok(value) if (least..=most).contains(&value) => Ok(value),
         _ => Err(format!("expected a number from {least} to {most}")),
@@ -229,7 +233,9 @@ impl Display for Endpoint {
 
 fn known<T>(option: &str, values: &[PerNic<T>], ids: &[&str]) -> Result<(), String> {
     match values.iter().filter_map(|value| value.id.as_deref()).find(|id| !ids.contains(id)) {
-        Some(id) => Err(format!("{option} {id}=…: there is no netdev with id={id}; there is {}", ids.join(", "))),
+        Some(id) => {
+            Err(format!("{option} {id}=…: there is no netdev with id={id}; there is {}", ids.join(", ")))
+        }
         None => Ok(()),
     }
 }

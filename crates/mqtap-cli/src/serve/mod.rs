@@ -32,9 +32,10 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         println!("{}", serde_json::json!({ "type": "net", "features": [] }));
         return ExitCode::SUCCESS;
     }
-    let valid = arguments.netdev.iter().try_for_each(|netdev| {
-        netdev.validate().map_err(|error| format!("netdev {}: {error}", netdev.id))
-    });
+    let valid = arguments
+        .netdev
+        .iter()
+        .try_for_each(|netdev| netdev.validate().map_err(|error| format!("netdev {}: {error}", netdev.id)));
     let requests = match valid.and_then(|()| arguments.nics()) {
         Ok(requests) => requests,
         Err(message) => {

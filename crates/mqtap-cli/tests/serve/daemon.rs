@@ -40,7 +40,9 @@ impl Daemon {
             let socket = daemon.socket(number);
             eventually("the socket is there", || socket.exists())?;
         }
-        eventually("the NICs are served", || daemon.log().matches(" virtqueues), ").count() == netdevs.len())?;
+        eventually("the NICs are served", || {
+            daemon.log().matches(" virtqueues), ").count() == netdevs.len()
+        })?;
         Ok(daemon)
     }
 

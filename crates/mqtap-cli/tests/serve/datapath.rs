@@ -34,7 +34,7 @@ pub(crate) fn received(driver: &mut Driver, pairs: u16) -> Result<Vec<(u16, Vec<
     for pair in 0..pairs {
         while let Some(frame) = driver.receive(pair)? {
             if let Some(frames::Frame { payload: Payload::Udp(udp), .. }) = frames::parse(&frame) {
-                all.push((pair, udp.payload.to_vec()));
+                all.push((pair, udp.payload));
             }
         }
     }
@@ -50,7 +50,8 @@ fn exercise(driver: &mut Driver, socket: &UdpSocket, pairs: u16, number: u8) -> 
             let length = 1 + usize::from(round) * 70;
             let payload = vec![round ^ pair as u8; length];
             driver.transmit(pair, &frames::udp(path, (5000 + pair, 9000), &payload))?;
-            let (n, _) = socket.recv_from(&mut buffer).map_err(|e| format!("pair {pair}, round {round}: {e}"))?;
+            let (n, _) =
+                socket.recv_from(&mut buffer).map_err(|e| format!("pair {pair}, round {round}: {e}"))?;
             assert_eq!(&buffer[..n], payload, "pair {pair}, round {round}");
         }
     }
@@ -109,7 +110,13 @@ pub(crate) fn variants_of_rings_carry_every_byte() -> TestResult {
         DriverOptions { ring_size: 8, ..plain.clone() },
         DriverOptions { packed: true, ring_size: 100, ..plain.clone() },
         DriverOptions { split_header: true, ..plain.clone() },
-        DriverOptions { split_header: true, packed: true, indirect: false, transmit_buffer_size: 100, ..plain.clone() },
+        DriverOptions {
+            split_header: true,
+            packed: true,
+            indirect: false,
+            transmit_buffer_size: 100,
+            ..plain.clone()
+        },
         DriverOptions { buffer_size: 200, ..plain.clone() },
         DriverOptions { memory_regions: 5, memory_slots: true, ..plain.clone() },
         DriverOptions { owner_first: true, handshake_per_pair: true, ..plain },
@@ -167,7 +174,12 @@ pub(crate) fn large_frames_arrive_in_small_buffers() -> TestResult {
         DriverOptions { buffer_size: 256, packed: true, ..DriverOptions::default() },
         // 16 buffers of 600 bytes hold one frame of 9000 and not two.
         DriverOptions { buffer_size: 600, ring_size: 16, ..DriverOptions::default() },
-        DriverOptions { mergeable: false, buffer_size: 1024, buffers_per_chain: 10, ..DriverOptions::default() },
+        DriverOptions {
+            mergeable: false,
+            buffer_size: 1024,
+            buffers_per_chain: 10,
+            ..DriverOptions::default()
+        },
     ] {
         let mut driver = daemon.connect(options.clone())?;
         for round in 0..30_u8 {
@@ -183,7 +195,12 @@ pub(crate) fn large_frames_arrive_in_small_buffers() -> TestResult {
         }
     }
     // Buffers that can never hold it: the frame is dropped and counted, and the next one arrives.
-    let tiny = DriverOptions { mergeable: false, buffer_size: 1600, buffers_per_chain: 1, ..DriverOptions::default() };
+    let tiny = DriverOptions {
+        mergeable: false,
+        buffer_size: 1600,
+        buffers_per_chain: 1,
+        ..DriverOptions::default()
+    };
     let mut driver = daemon.connect(tiny)?;
     let before = daemon.counters("hn0")?[0].receive_dropped;
     socket.send_to(&[7; 8000], (Ipv4Addr::new(10, 9, 1, 2), 7000))?;
@@ -202,7 +219,8 @@ pub(crate) fn checksums_and_segmentation_are_left_to_the_other_end() -> TestResu
     let daemon = Daemon::start("tap,id=hn0,ifname=tap0", &[])?;
     address("tap0", 1)?;
     let socket = host_socket()?;
-    let mut driver = daemon.connect(DriverOptions { offloads: feature::OFFLOADS, ..DriverOptions::default() })?;
+    let mut driver =
+        daemon.connect(DriverOptions { offloads: feature::OFFLOADS, ..DriverOptions::default() })?;
     // Guest to host: a partial checksum, which the host completes or trusts.
     let path = path("tap0", 1)?;
     let mut frame = frames::udp(path, (5000, 9000), b"partial");
@@ -252,7 +270,12 @@ pub(crate) fn a_tap_without_a_header_carries_frames() -> TestResult {
     address("tap0", 1)?;
     let socket = host_socket()?;
     for mergeable in [true, false] {
-        let options = DriverOptions { queue_pairs: 2, mergeable, offloads: feature::OFFLOADS, ..DriverOptions::default() };
+        let options = DriverOptions {
+            queue_pairs: 2,
+            mergeable,
+            offloads: feature::OFFLOADS,
+            ..DriverOptions::default()
+        };
         let mut driver = daemon.connect(options)?;
         assert_eq!(driver.features() & feature::OFFLOADS, 0, "no offload without a header to describe it");
         driver.set_active_pairs(2)?;
@@ -286,7 +309,10 @@ pub(crate) fn dirty_pages_are_logged() -> TestResult {
         socket.send_to(b"dirty", (Ipv4Addr::new(10, 9, 1, 2), 5000))?;
         eventually("the frame arrives", || !received(&mut driver, 1).unwrap().is_empty())?;
         let pages = driver.stop_dirty_log()?.ok_or("no log")?.pages()?;
-        assert!(pages.len() >= 2, "a page of the buffer and one of the ring at least, packed={packed}: {pages:?}");
+        assert!(
+            pages.len() >= 2,
+            "a page of the buffer and one of the ring at least, packed={packed}: {pages:?}"
+        );
         // Nothing is logged any more, and frames go on.
         socket.send_to(b"clean", (Ipv4Addr::new(10, 9, 1, 2), 5000))?;
         eventually("the frame arrives", || !received(&mut driver, 1).unwrap().is_empty())?;

@@ -52,8 +52,7 @@ pub(crate) fn every_lie_stops_its_ring_only() -> TestResult {
 }
 
 pub(crate) fn broken_rings_leave_other_nics_alone() -> TestResult {
-    let daemon =
-        Daemon::start_many(&["tap,id=bad,ifname=tap0", "tap,id=good,ifname=tap1"], &[])?;
+    let daemon = Daemon::start_many(&["tap,id=bad,ifname=tap0", "tap,id=good,ifname=tap1"], &[])?;
     address("tap1", 1)?;
     let mut good = Driver::connect(&daemon.socket(1), DriverOptions::default())?;
     let socket = host_socket()?;

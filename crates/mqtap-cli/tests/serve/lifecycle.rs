@@ -47,7 +47,8 @@ pub(crate) fn the_next_driver_is_served() -> TestResult {
     let socket = host_socket()?;
     let path = path("tap0", 1)?;
     for round in 0..20_u16 {
-        let options = DriverOptions { queue_pairs: 1 + round % 4, packed: round % 2 == 1, ..DriverOptions::default() };
+        let options =
+            DriverOptions { queue_pairs: 1 + round % 4, packed: round % 2 == 1, ..DriverOptions::default() };
         let mut driver = daemon.connect(options)?;
         driver.transmit(0, &frames::udp(path, (5000, 9000), &round.to_be_bytes()))?;
         let mut buffer = [0; 64];
@@ -65,7 +66,8 @@ pub(crate) fn a_ring_goes_on_where_it_stopped() -> TestResult {
     let path = path("tap0", 1)?;
     let mut buffer = [0; 64];
     for packed in [false, true] {
-        let mut driver = daemon.connect(DriverOptions { packed, ring_size: 64, ..DriverOptions::default() })?;
+        let mut driver =
+            daemon.connect(DriverOptions { packed, ring_size: 64, ..DriverOptions::default() })?;
         for round in 0..50_u16 {
             driver.transmit(0, &frames::udp(path, (5000, 9000), &round.to_be_bytes()))?;
             let (n, _) = socket.recv_from(&mut buffer)?;
@@ -99,8 +101,10 @@ pub(crate) fn announcements_leave_the_tap() -> TestResult {
 }
 
 pub(crate) fn a_deleted_tap_ends_its_nic_only() -> TestResult {
-    let mut daemon =
-        Daemon::start_many(&["tap,id=first,ifname=tap0,queues=2", "tap,id=second,ifname=tap1,queues=2"], &[])?;
+    let mut daemon = Daemon::start_many(
+        &["tap,id=first,ifname=tap0,queues=2", "tap,id=second,ifname=tap1,queues=2"],
+        &[],
+    )?;
     address("tap1", 1)?;
     let _first = daemon.connect(DriverOptions { queue_pairs: 2, ..DriverOptions::default() })?;
     let second = daemon.socket(1);

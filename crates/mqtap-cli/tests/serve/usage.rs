@@ -110,7 +110,10 @@ pub(crate) fn inherited_sockets_are_served() -> TestResult {
 }
 
 pub(crate) fn inherited_taps_are_served() -> TestResult {
-    let tap = mqtap::TapDevice::open(&mqtap::OpenOptions { name: "tap0".parse()?, ..mqtap::OpenOptions::default() })?;
+    let tap = mqtap::TapDevice::open(&mqtap::OpenOptions {
+        name: "tap0".parse()?,
+        ..mqtap::OpenOptions::default()
+    })?;
     let directory = tempfile::tempdir()?;
     let socket = directory.path().join("s");
     let arguments = format!("serve --netdev tap,id=hn0,fds=8 --socket {}", socket.display());

@@ -81,7 +81,13 @@ struct Posted {
 
 impl Posted {
     fn new() -> Self {
-        Self { batch: Batch::with_capacity(WINDOW_IOVECS + 1, 4 * WINDOW_IOVECS), chains: 0, iovecs: 0, bytes: 0, most: 0 }
+        Self {
+            batch: Batch::with_capacity(WINDOW_IOVECS + 1, 4 * WINDOW_IOVECS),
+            chains: 0,
+            iovecs: 0,
+            bytes: 0,
+            most: 0,
+        }
     }
 
     /// Grows the window towards `bytes` and `chains` with what is posted, then with what the ring has.
@@ -138,7 +144,11 @@ impl Receive {
     }
 
     /// Moves where used-ring writes are logged.
-    pub(crate) fn set_log(&mut self, log: Option<GuestAddress>, memory: &GuestMemory) -> Result<(), ring::Error> {
+    pub(crate) fn set_log(
+        &mut self,
+        log: Option<GuestAddress>,
+        memory: &GuestMemory,
+    ) -> Result<(), ring::Error> {
         self.ring.set_log(log);
         self.update_memory(memory)
     }
@@ -227,7 +237,8 @@ impl Receive {
         let window_bytes = self.posted.bytes;
         let skip = self.options.header - self.options.tap_header;
         // Only a window that cannot hold every frame needs the overflow buffer behind it.
-        let overflow = if window_bytes < self.options.header + MAX_FRAME { &mut self.overflow[..] } else { &mut [] };
+        let overflow =
+            if window_bytes < self.options.header + MAX_FRAME { &mut self.overflow[..] } else { &mut [] };
         let tap = self.options.tap.as_fd();
         let length = skip + self.reader.read(tap, &self.posted.batch, self.posted.iovecs, skip, overflow)?;
         if length <= window_bytes {

@@ -67,7 +67,11 @@ impl Transmit {
     }
 
     /// Moves where used-ring writes are logged.
-    pub(crate) fn set_log(&mut self, log: Option<GuestAddress>, memory: &GuestMemory) -> Result<(), ring::Error> {
+    pub(crate) fn set_log(
+        &mut self,
+        log: Option<GuestAddress>,
+        memory: &GuestMemory,
+    ) -> Result<(), ring::Error> {
         self.ring.set_log(log);
         self.update_memory(memory)
     }
@@ -107,7 +111,9 @@ impl Transmit {
             let length = chain.bytes as usize;
             if !self.options.enabled {
                 counters.dropped_disabled.add(1);
-            } else if length < self.options.header + ETHERNET_HEADER || length > self.options.header + MAX_FRAME {
+            } else if length < self.options.header + ETHERNET_HEADER
+                || length > self.options.header + MAX_FRAME
+            {
                 counters.dropped_size.add(1);
             } else {
                 let skip = self.options.header - self.options.tap_header;
