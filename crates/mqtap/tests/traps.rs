@@ -153,6 +153,27 @@ fn trap_c_offloads_left_over_are_cleared_also_without_a_header() -> TestResult {
     Ok(())
 }
 
+fn trap_c_a_steering_program_left_over_is_taken_off() -> TestResult {
+    let first = TapDevice::open(&OpenOptions { persist: Some(true), ..named("tap0", 2) })?;
+    match raw::steer_to_queue_1(first.queues()[0].as_fd()) {
+        Err(Errno::PERM) if std::env::var_os("CI").is_none() => {
+            eprintln!("NOT TESTED: this user may load no BPF program, which needs root");
+            return Ok(());
+        }
+        result => result?,
+    }
+    let frames = |tap: &TapDevice| -> Vec<usize> {
+        tap.queues().iter().map(|queue| udp_frames(queue, 10).len()).collect()
+    };
+    send_flows("tap0", 32, b"where to")?;
+    assert_eq!(frames(&first), [0, 32], "the program does what it says");
+    close(first)?;
+    let second = TapDevice::open(&named("tap0", 2))?;
+    send_flows("tap0", 32, b"where to")?;
+    assert!(frames(&second)[0] > 0, "the kernel chooses queues again");
+    Ok(())
+}
+
 fn trap_c_a_parked_queue_of_somebody_is_no_say_in_the_settings() -> TestResult {
     // A program that keeps the device with a detached queue, while those that use it come and go.
     let keeper = TapDevice::open(&OpenOptions { multi_queue: MultiQueue::Always, ..named("tap0", 1) })?;
@@ -505,6 +526,9 @@ fn threads_in_this_namespace<T: Send>(count: usize, act: impl Fn(usize) -> T + S
 fn race_of_exclusive_openers_has_at_most_one_winner() -> TestResult {
     for round in 0..20 {
         let name = format!("race{round}");
+        if round % 2 == 0 {
+            ip(&format!("tuntap add dev {name} mode tap vnet_hdr multi_queue"))?;
+        }
         let results = threads_in_this_namespace(3, |_| {
             TapDevice::open(&OpenOptions { exclusive: true, ..named(&name, 3) })
         });
@@ -512,6 +536,19 @@ fn race_of_exclusive_openers_has_at_most_one_winner() -> TestResult {
         assert!(winners.len() <= 1, "{winners:?}");
         for error in results.iter().filter_map(|result| result.as_ref().err()) {
             assert!(matches!(error, Error::InUse { .. } | Error::Changed(_)), "{error}");
+        }
+    }
+    Ok(())
+}
+
+fn race_of_different_openers_is_explained() -> TestResult {
+    // Who comes second by a hair finds a device that was not there when he looked.
+    for round in 0..30 {
+        let name = format!("race{round}");
+        let results = threads_in_this_namespace(2, |i| TapDevice::open(&named(&name, 1 + i as u16)));
+        assert!(results.iter().any(Result::is_ok), "{results:?}");
+        for error in results.iter().filter_map(|result| result.as_ref().err()) {
+            assert!(matches!(error, Error::SingleQueue { .. } | Error::Busy { .. }), "{error}");
         }
     }
     Ok(())
@@ -563,7 +600,11 @@ fn race_with_deletion_leaves_no_device_behind() -> TestResult {
         if let Ok(tap) = opened {
             match tap.link() {
                 Ok(link) => assert_eq!(link.tun.unwrap().queues(), 8, "all of them are of this device"),
-                Err(error) => assert!(matches!(error, link::Error::NotFound(_)), "{error}"),
+                // Deleted when it was complete: with the first queue, all are gone.
+                Err(error) => {
+                    assert!(matches!(error, link::Error::NotFound(_)), "{error}");
+                    assert!(tap.queues().iter().all(|queue| queue.interface_name().is_err()));
+                }
             }
         }
         eventually("nothing is left", || find("tap0").is_none())?;
@@ -592,6 +633,7 @@ mqtap_test_support::tests!(
     trap_a_if_available_takes_what_a_device_in_use_has,
     trap_b_packet_information_of_an_idle_device_is_turned_off,
     trap_c_offloads_left_over_are_cleared_also_without_a_header,
+    trap_c_a_steering_program_left_over_is_taken_off,
     trap_c_a_parked_queue_of_somebody_is_no_say_in_the_settings,
     trap_e_rings_keep_their_length_with_noqueue,
     trap_f_a_classic_filter_that_keeps_a_queue_detached_is_named,
@@ -612,6 +654,7 @@ mqtap_test_support::tests!(
     adopting_queues_of_a_device_others_use_leaves_its_settings,
     inheriting_takes_a_number_once,
     race_of_exclusive_openers_has_at_most_one_winner,
+    race_of_different_openers_is_explained,
     race_of_openers_shares_one_device,
     race_of_attach_and_detach_ends_in_order,
     race_with_deletion_leaves_no_device_behind,

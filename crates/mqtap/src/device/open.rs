@@ -138,10 +138,6 @@ fn open_inspected(
     {
         tracing::warn!("{name} keeps the qdisc mq, which costs 6 MiB of kernel memory: {error}");
     }
-    let strangers = others(&link, 1);
-    if options.exclusive && strangers > 0 {
-        return Err(Error::InUse { interface: name, queues: strangers, holders: other_holders(name) });
-    }
     let joined = used_by_others(&link, 1);
     let supported_offloads = known::set_unless(joined, first.as_fd(), name, vnet_header)?;
 
@@ -288,16 +284,12 @@ fn verify_joined(device: &TapDevice, exclusive: bool) -> Result<(), Error> {
     if link.name != interface || device.multi_queue && all < ours {
         return Err(Error::Changed(interface));
     }
-    let strangers = others(&link, ours);
+    // Looked at before, and again now that nobody can come without seeing us.
+    let strangers = all.saturating_sub(ours);
     if exclusive && strangers > 0 {
         return Err(Error::InUse { interface, queues: strangers, holders: other_holders(interface) });
     }
     Ok(())
-}
-
-/// Queues of the device that are not ours.
-fn others(link: &Link, ours: u32) -> u32 {
-    link.tun.map_or(0, |tun| tun.queues()).saturating_sub(ours)
 }
 
 /// Whether others than we have queues attached, and so a say in the settings. Who keeps a detached queue only keeps the

@@ -3,7 +3,7 @@
 #![allow(unsafe_code, clippy::unwrap_used)]
 
 use std::ffi::c_int;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -48,4 +48,50 @@ pub(crate) fn attach_classic_filter(fd: impl AsFd) {
     let program = libc::sock_fprog { len: 1, filter: &raw mut accept };
     // SAFETY: TUNATTACHFILTER reads a `struct sock_fprog` and the instruction it points to, which live through the call.
     unsafe { ioctl(fd, Setter::<TUNATTACHFILTER, libc::sock_fprog>::new(program)) }.unwrap();
+}
+
+/// `TUNSETSTEERINGEBPF` with a program that chooses queue 1 for every frame. EPERM where this user may load no program.
+pub(crate) fn steer_to_queue_1(fd: impl AsFd) -> Result<(), Errno> {
+    const TUNSETSTEERINGEBPF: u32 = opcode::read::<c_int>(b'T', 224);
+    const BPF_PROG_LOAD: c_int = 5;
+    const BPF_PROG_TYPE_SOCKET_FILTER: u32 = 1;
+    /// The beginning of the variant of `union bpf_attr` for BPF_PROG_LOAD (include/uapi/linux/bpf.h).
+    #[repr(C)]
+    struct Load {
+        prog_type: u32,
+        insn_cnt: u32,
+        insns: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log_buf: u64,
+        kern_version: u32,
+        prog_flags: u32,
+    }
+    // r0 = 1; exit. An instruction is 64 bits in the machine's byte order: code, registers, offset, immediate value.
+    let instruction = |code: u8, immediate: i32| -> [u8; 8] {
+        let [a, b, c, d] = immediate.to_ne_bytes();
+        [code, 0, 0, 0, a, b, c, d]
+    };
+    let program = [instruction(0xb7, 1), instruction(0x95, 0)];
+    let load = Load {
+        prog_type: BPF_PROG_TYPE_SOCKET_FILTER,
+        insn_cnt: 2,
+        insns: program.as_ptr().addr() as u64,
+        license: c"GPL".as_ptr().addr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log_buf: 0,
+        kern_version: 0,
+        prog_flags: 0,
+    };
+    // SAFETY: bpf(2) reads the attributes, and the program and the text they point to, which live through the call.
+    let program = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()) };
+    if program < 0 {
+        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap());
+    }
+    // SAFETY: the call made this descriptor for us.
+    let program = unsafe { OwnedFd::from_raw_fd(program as c_int) };
+    // SAFETY: TUNSETSTEERINGEBPF reads one `int`, the descriptor of a program.
+    unsafe { ioctl(fd, Setter::<TUNSETSTEERINGEBPF, c_int>::new(program.as_raw_fd())) }
 }
