@@ -54,7 +54,7 @@ impl<D: Device> Session<'_, D> {
     }
 
     /// Gives the device this memory, with the log if it is switched on.
-    fn give_memory(&mut self, memory: Option<&GuestMemory>) -> Result<(), RequestError> {
+    pub(super) fn give_memory(&mut self, memory: Option<&GuestMemory>) -> Result<(), RequestError> {
         let log = self.log.as_ref().filter(|_| self.log_all);
         let logged = memory.map(|memory| memory.with_log(log.cloned()));
         self.device.set_memory(logged.as_ref()).map_err(RequestError::device)

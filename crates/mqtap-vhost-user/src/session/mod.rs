@@ -342,9 +342,13 @@ impl<'d, D: Device> Session<'d, D> {
         self.features = None;
         self.log_all = false;
         self.status = 0;
-        if let Some(memory) = &self.memory {
-            self.device.set_memory(Some(memory)).map_err(RequestError::device)?;
+        self.enable_first_pair().map_err(RequestError::device)?;
+        // The device forgot its memory; the frontend counts on its being there.
+        let (table, memory) = (std::mem::take(&mut self.table), self.memory.take());
+        if memory.is_some() {
+            self.give_memory(memory.as_ref())?;
         }
-        self.enable_first_pair().map_err(RequestError::device)
+        (self.table, self.memory) = (table, memory);
+        Ok(())
     }
 }

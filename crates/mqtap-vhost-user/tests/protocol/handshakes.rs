@@ -162,9 +162,9 @@ fn qemu_11() {
             "stop 3",
             "status 0",
             "reset",
-            "memory 1 regions",
             "enable 0",
-            "enable 1"
+            "enable 1",
+            "memory 1 regions"
         ]
     );
     // The same memory slots are not announced again.

@@ -1,30 +1,20 @@
 //! No descriptor is kept, whatever frontends send.
 
-use std::process::Command;
-
-use mqtap_vhost_user::message::Request::*;
 use std::os::fd::AsFd;
 
+use mqtap_vhost_user::message::Request::*;
+
+use crate::alone::is_alone;
 use crate::frontend::*;
 use crate::hostile::{break_streams, misuse_requests};
-
-/// Set in the process that counts.
-const ALONE: &str = "MQTAP_LEAK_TEST_ALONE";
 
 fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Counting needs a process in which no other test opens anything: this test runs itself in one.
 #[test]
 fn a_hundred_hostile_sessions_leave_no_descriptor() {
-    if std::env::var_os(ALONE).is_none() {
-        let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "leak::a_hundred_hostile_sessions_leave_no_descriptor", "--test-threads=1"])
-            .env(ALONE, "1")
-            .status()
-            .unwrap();
-        assert!(status.success());
+    if !is_alone("leak::a_hundred_hostile_sessions_leave_no_descriptor") {
         return;
     }
     let serving = Serving::start();

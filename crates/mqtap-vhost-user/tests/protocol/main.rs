@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in helpers of tests, too
 
+mod alone;
+mod connection;
 mod device;
 mod frontend;
 mod handshakes;

@@ -113,6 +113,21 @@ fn memory_the_device_refuses() {
     assert_eq!(serving.calls(), [""; 0]);
 }
 
+/// A device that has lost its memory by a reset and does not take it back has none.
+#[test]
+fn memory_the_device_refuses_after_a_reset() {
+    let (serving, frontend, guest) = ready();
+    serving.record.fail("memory");
+    assert_eq!(frontend.ack(ResetDevice, &[], &[]), 1);
+    assert_eq!(serving.calls(), ["reset", "enable 0", "enable 1", "memory 1 regions"]);
+    frontend.tell(SetFeatures, &longs(&[VERSION_1 | PROTOCOL_FEATURES]), &[]);
+    frontend.start_ring(0, 0);
+    assert!(!serving.calls().iter().any(|call| call.starts_with("start")));
+    // It is missing, so it is not there already.
+    assert_eq!(frontend.add_region(Guest::region(), guest.ram.fd()), 0);
+    assert_eq!(serving.calls().len(), 2, "memory and a start");
+}
+
 #[test]
 fn a_descriptor_with_rem_mem_reg_is_closed() {
     let (serving, frontend, guest) = ready();
@@ -184,8 +199,20 @@ fn logs_that_cannot_be_used() {
     // With one it does at once; unless the device refuses, when the old state remains.
     serving.record.fail("memory");
     assert_eq!(frontend.ask(SetLogBase, &longs(&[needed, 0]), &[log.fd()]), no);
+    let more = SharedMemory::create(0x10_0000).unwrap();
+    assert_eq!(frontend.add_region(HOTPLUGGED, more.fd()), 0);
+    assert_eq!(frontend.remove_region(HOTPLUGGED), 0);
+    assert_eq!(serving.calls(), ["memory 1 regions logged", "memory 2 regions", "memory 1 regions"]);
     assert_eq!(frontend.ask(SetLogBase, &longs(&[needed, 0]), &[log.fd()]).len(), 16);
-    assert_eq!(serving.calls(), ["memory 1 regions logged", "memory 1 regions logged"]);
+    assert_eq!(serving.calls(), ["memory 1 regions logged"]);
+    // The same for switching it off.
+    for ack in [1, 0] {
+        if ack == 1 {
+            serving.record.fail("memory");
+        }
+        assert_eq!(frontend.ack(SetFeatures, &longs(&[VERSION_1 | PROTOCOL_FEATURES]), &[]), ack);
+        assert_eq!(serving.calls(), ["memory 1 regions"]);
+    }
 }
 
 /// Without LOG_SHMFD the log is an address in the frontend, which is of no use, and there is no reply.
