@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
 use mqtap_driver::{Driver, DriverOptions};
-use mqtap_test_support::{eventually, ip};
+use mqtap_test_support::{TestResult, eventually, ip};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -68,7 +68,9 @@ impl Daemon {
     }
 
     pub(crate) fn connect(&self, options: DriverOptions) -> Result<Driver> {
-        Ok(Driver::connect(&self.socket(0), options)?)
+        let driver = Driver::connect(&self.socket(0), options)?;
+        settle("tap0")?;
+        Ok(driver)
     }
 
     pub(crate) fn log(&self) -> String {
@@ -156,6 +158,14 @@ pub(crate) fn address(device: &str, number: u8) -> Result<()> {
     let mac = "02:00:00:00:00:99";
     ip(&format!("neighbour replace 10.9.{number}.2 lladdr {mac} dev {device} nud permanent"))?;
     Ok(())
+}
+
+/// The kernel takes note of a carrier that comes back when it gets around to it, and until then drops what the host sends.
+pub(crate) fn settle(device: &str) -> TestResult {
+    eventually("the kernel takes note of the carrier", || {
+        let text = ip(&format!("link show {device}")).unwrap();
+        !text.contains(",UP") || text.contains("state UP") || text.contains("state UNKNOWN")
+    })
 }
 
 /// The host's own address on `device`.

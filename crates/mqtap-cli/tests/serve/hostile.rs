@@ -8,7 +8,7 @@ use mqtap_driver::lies::{self, Expectation};
 use mqtap_driver::{Driver, DriverOptions, frames};
 use mqtap_test_support::{TestResult, eventually};
 
-use super::daemon::{Daemon, address};
+use super::daemon::{Daemon, address, settle};
 use super::datapath::{host_socket, path, received};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,6 +55,7 @@ pub(crate) fn broken_rings_leave_other_nics_alone() -> TestResult {
     let daemon = Daemon::start_many(&["tap,id=bad,ifname=tap0", "tap,id=good,ifname=tap1"], &[])?;
     address("tap1", 1)?;
     let mut good = Driver::connect(&daemon.socket(1), DriverOptions::default())?;
+    settle("tap1")?;
     let socket = host_socket()?;
     for _ in 0..50 {
         let bad = daemon.connect(DriverOptions { fill_receive: false, ..DriverOptions::default() })?;
@@ -89,6 +90,7 @@ pub(crate) fn a_vanishing_memory_hurts_nobody_else() -> TestResult {
     address("tap1", 1)?;
     let socket = host_socket()?;
     let mut good = Driver::connect(&daemon.socket(1), DriverOptions::default())?;
+    settle("tap1")?;
     let bad = daemon.connect(DriverOptions::default())?;
     for (_, fd) in bad.ram().regions() {
         rustix::fs::ftruncate(fd, 0)?;

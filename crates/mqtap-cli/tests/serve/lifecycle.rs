@@ -8,7 +8,7 @@ use mqtap_driver::{DriverOptions, frames};
 use mqtap_test_support::{TestResult, eventually, ip};
 use nix::sys::signal::Signal;
 
-use super::daemon::{Daemon, GUEST_MAC, address, has_carrier, queues};
+use super::daemon::{Daemon, GUEST_MAC, address, has_carrier, queues, settle};
 use super::datapath::{host_socket, path, received};
 
 pub(crate) fn carrier_follows_the_guest() -> TestResult {
@@ -109,6 +109,7 @@ pub(crate) fn a_deleted_tap_ends_its_nic_only() -> TestResult {
     let _first = daemon.connect(DriverOptions { queue_pairs: 2, ..DriverOptions::default() })?;
     let second = daemon.socket(1);
     let mut driver = mqtap_driver::Driver::connect(&second, DriverOptions::default())?;
+    settle("tap1")?;
     ip("link del tap0")?;
     eventually("the loss is reported", || daemon.log_has("first: tap0 is gone"))?;
     let wrong = |line: &&str| line.contains("ERROR") && !line.contains("first: tap0 is gone");
