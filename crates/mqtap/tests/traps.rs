@@ -191,6 +191,19 @@ fn trap_c_a_parked_queue_of_somebody_is_no_say_in_the_settings() -> TestResult {
     Ok(())
 }
 
+fn trap_carrier_is_in_force_at_once() -> TestResult {
+    let tap = TapDevice::open(&OpenOptions { carrier: false, ..named("tap0", 1) })?;
+    send_flows("tap0", 1, b"lost")?;
+    for round in 0..10 {
+        tap.set_carrier(true)?;
+        // Not `send_flows`: what `ip` asks the kernel would bring it into force.
+        std::net::UdpSocket::bind("10.8.0.1:0")?.send_to(b"at once", "10.8.0.2:9")?;
+        assert_eq!(udp_frames(&tap.queues()[0], 10).len(), 1, "{round}");
+        tap.set_carrier(false)?;
+    }
+    Ok(())
+}
+
 fn trap_e_rings_keep_their_length_with_noqueue() -> TestResult {
     // A txqueuelen of 0, by which people ask for noqueue, would make rings without room, and every frame lost.
     let tap = TapDevice::open(&named("tap0", 2))?;
@@ -635,6 +648,7 @@ mqtap_test_support::tests!(
     trap_c_offloads_left_over_are_cleared_also_without_a_header,
     trap_c_a_steering_program_left_over_is_taken_off,
     trap_c_a_parked_queue_of_somebody_is_no_say_in_the_settings,
+    trap_carrier_is_in_force_at_once,
     trap_e_rings_keep_their_length_with_noqueue,
     trap_f_a_classic_filter_that_keeps_a_queue_detached_is_named,
     trap_g_an_owner_keeps_others_out,

@@ -239,13 +239,20 @@ impl TapDevice {
         Ok(())
     }
 
-    /// Gives the interface carrier, or takes it.
+    /// Gives the interface carrier, or takes it. When this returns, frames pass, or do not; before Linux 6.8 they may take up
+    /// to a second more.
     ///
     /// # Errors
     /// [`Error::DeviceGone`]; [`Error::Setting`] with EPERM to give carrier while no queue is attached.
     pub fn set_carrier(&self, on: bool) -> Result<(), Error> {
         sys::set_carrier(self.control(), on)
-            .map_err(|errno| self.setting("set the carrier (TUNSETCARRIER)", errno))
+            .map_err(|errno| self.setting("set the carrier (TUNSETCARRIER)", errno))?;
+        // The kernel acts on it later (net/core/link_watch.c), up to a second, and until then it drops what is sent. Whoever
+        // asks for the state of the link has it act first, since Linux 6.8. What is answered does not matter.
+        if let Err(error) = self.link() {
+            tracing::debug!("{}: the carrier may take a moment: {error}", self.name);
+        }
+        Ok(())
     }
 
     /// Has the device outlive its last queue, or not.
