@@ -3,22 +3,26 @@
 //! Nothing is shared on the way of a frame. The control side sends closures, which the worker runs between two rounds
 //! of its loop, and waits for their results; when a call returns, it took effect.
 
+mod handle;
+mod slot;
+
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use mqtap::TapQueue;
-use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
-use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::counters::PairCounters;
-use crate::queue_pair::{FRAME_BUDGET, Halt, Progress, Receive, Transmit, signal};
+use crate::queue_pair::{Halt, Progress, Receive, Transmit, signal};
 use crate::ring::RingBase;
+pub use handle::Error;
+pub(crate) use handle::WorkerHandle;
+use slot::{PairSlot, Slot, Source, Token};
 
 /// How often a ring without a kick eventfd is looked at. The frontend chose polling; this bounds what it costs.
 const POLL_INTERVAL: Duration = Duration::from_micros(100);
@@ -29,217 +33,8 @@ const EVENTS: usize = 64;
 
 type Command = Box<dyn FnOnce(&mut Worker) + Send>;
 
-/// Why a worker could not be started or asked.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The thread or its epoll instance could not be made.
-    #[error("cannot start worker {name}: {source}")]
-    Start {
-        /// Name of the worker.
-        name: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The worker is no longer there: it panicked, which is a defect of this library.
-    #[error("worker {0} has ended unexpectedly")]
-    Gone(String),
-    /// An eventfd of the frontend could not be watched.
-    #[error("cannot watch the kick file descriptor of a ring: {0}")]
-    Watch(Errno),
-}
-
 /// What a worker tells of a tap that is gone.
 pub(crate) type OnTapGone = Arc<dyn Fn(u16, Errno) + Send + Sync>;
-
-/// The control side's end of a worker. Dropping it ends the thread.
-#[derive(Debug)]
-pub(crate) struct WorkerHandle {
-    name: String,
-    commands: Option<Sender<Command>>,
-    wake: Arc<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl WorkerHandle {
-    /// Starts a thread that owns no pair yet. `cpus`: where it may run; everywhere if empty.
-    pub(crate) fn start(name: String, cpus: &[usize], on_tap_gone: OnTapGone) -> Result<Self, Error> {
-        let start_error = |source: std::io::Error| Error::Start { name: name.clone(), source };
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| start_error(e.into()))?;
-        let wake =
-            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| start_error(e.into()))?;
-        let wake = Arc::new(wake);
-        epoll::add(&epoll, &*wake, Token::COMMANDS.data(), EventFlags::IN | EventFlags::ET)
-            .map_err(|e| start_error(e.into()))?;
-        let (sender, receiver) = mpsc::channel();
-        let worker =
-            Worker { epoll, slots: Vec::new(), indexes: HashMap::new(), commands: receiver, on_tap_gone };
-        let cpus = cpus.to_vec();
-        let label = name.clone();
-        let thread = std::thread::Builder::new()
-            .name(name.clone())
-            .spawn(move || {
-                if let Err(error) = pin(&cpus) {
-                    tracing::warn!("cannot pin worker {label} to CPUs {cpus:?}: {error}");
-                }
-                worker.run();
-            })
-            .map_err(start_error)?;
-        Ok(Self { name, commands: Some(sender), wake, thread: Some(thread) })
-    }
-
-    /// Runs `command` in the worker and returns its result.
-    pub(crate) fn call<R: Send + 'static>(
-        &self,
-        command: impl FnOnce(&mut Worker) -> R + Send + 'static,
-    ) -> Result<R, Error> {
-        let gone = || Error::Gone(self.name.clone());
-        let (answer, result) = mpsc::sync_channel(1);
-        let command = Box::new(move |worker: &mut Worker| {
-            // The caller waits for the answer; if it is gone, nobody wants it.
-            let _ = answer.send(command(worker));
-        });
-        self.commands.as_ref().ok_or_else(gone)?.send(command).map_err(|_| gone())?;
-        signal(&self.wake);
-        result.recv().map_err(|_| gone())
-    }
-}
-
-impl Drop for WorkerHandle {
-    fn drop(&mut self) {
-        self.commands = None;
-        signal(&self.wake);
-        if let Some(thread) = self.thread.take() {
-            // A panic of the worker was printed when it happened.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn pin(cpus: &[usize]) -> Result<(), Errno> {
-    if cpus.is_empty() {
-        return Ok(());
-    }
-    let mut set = CpuSet::new();
-    for &cpu in cpus {
-        if cpu >= CpuSet::MAX_CPU {
-            return Err(Errno::INVAL);
-        }
-        set.set(cpu);
-    }
-    sched_setaffinity(None, &set)
-}
-
-/// What an event is about: a source of one pair, or the commands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Token(u64);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
-    TransmitKick = 0,
-    ReceiveKick = 1,
-    Tap = 2,
-}
-
-impl Token {
-    const COMMANDS: Self = Self(u64::MAX);
-
-    fn new(slot: usize, source: Source) -> Self {
-        Self((slot as u64) << 2 | source as u64)
-    }
-
-    fn data(self) -> EventData {
-        EventData::new_u64(self.0)
-    }
-
-    fn slot(self) -> usize {
-        // Made from a `usize` in `new`.
-        (self.0 >> 2) as usize
-    }
-
-    fn source(self) -> Source {
-        match self.0 & 3 {
-            0 => Source::TransmitKick,
-            1 => Source::ReceiveKick,
-            _ => Source::Tap,
-        }
-    }
-}
-
-/// A ring of either direction in its slot: stopped, or started, and then perhaps broken by its driver.
-#[derive(Debug)]
-struct Slot<R> {
-    ring: Option<R>,
-    kick: Option<OwnedFd>,
-    error: Option<OwnedFd>,
-    /// Whether there may be something to do.
-    ready: bool,
-    /// Whether the ring waits for the tap.
-    awaits_tap: bool,
-    broken: bool,
-    /// When a broken ring was last reported.
-    warned: Option<Instant>,
-}
-
-impl<R> Default for Slot<R> {
-    fn default() -> Self {
-        Self {
-            ring: None,
-            kick: None,
-            error: None,
-            ready: false,
-            awaits_tap: false,
-            broken: false,
-            warned: None,
-        }
-    }
-}
-
-impl<R> Slot<R> {
-    fn runs(&self) -> bool {
-        self.ready && !self.broken && self.ring.is_some()
-    }
-
-    fn polls(&self) -> bool {
-        self.ring.is_some() && self.kick.is_none() && !self.broken
-    }
-
-    /// What a run of the ring leaves to wait for.
-    fn settle(&mut self, progress: Progress) {
-        self.ready = progress == Progress::More;
-        self.awaits_tap = progress == Progress::AwaitTap;
-    }
-}
-
-/// A queue pair in its worker.
-#[derive(Debug)]
-struct PairSlot {
-    index: u16,
-    tap: Arc<TapQueue>,
-    counters: Arc<PairCounters>,
-    transmit: Slot<Transmit>,
-    receive: Slot<Receive>,
-    /// What epoll watches of the tap: `None` once it has fired (it fires once) or the tap is gone.
-    watched: Option<EventFlags>,
-    tap_gone: bool,
-}
-
-impl PairSlot {
-    /// Whether nobody wants what the tap queue gets: there is no receive ring, or it is not enabled.
-    fn is_idle(&self) -> bool {
-        !self.receive.ring.as_ref().is_some_and(Receive::is_enabled)
-    }
-
-    /// Empties the queue of an idle pair: one that could not be detached, since its device has only this queue.
-    fn discard(&self) {
-        for _ in 0..FRAME_BUDGET {
-            match self.tap.read(&mut [0; 64]) {
-                Ok(_) => self.counters.receive.dropped_disabled.add(1),
-                Err(_) => break,
-            }
-        }
-    }
-}
 
 /// The frontend's file descriptors of a ring that starts.
 #[derive(Debug)]

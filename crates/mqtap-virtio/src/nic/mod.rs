@@ -7,182 +7,32 @@
 //! A tap queue is attached exactly while its receive ring is started and enabled, so the kernel never gives a frame to
 //! a pair that nobody serves. Without a guest no queue is attached, and by default the interface has no carrier.
 
+mod announce;
+mod error;
+mod eventfd;
+mod options;
+mod snapshot;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mqtap::{MacAddress, TapDevice};
 use rustix::io::Errno;
-use serde::Serialize;
 
-use crate::counters::{PairCounters, PairSnapshot};
+use crate::counters::PairCounters;
 use crate::features::{Acknowledged, Offer};
 use crate::memory::{GuestAddress, GuestMemory};
 use crate::queue_pair::{
     ETHERNET_HEADER, MAX_FRAME, Notifier, Receive, ReceiveOptions, Transmit, TransmitOptions, VLAN_TAG,
 };
-use crate::ring::{self, Direction, Ring, RingAddresses, RingBase, RingConfig};
-use crate::worker::{self, RingFds, WorkerHandle};
-
-/// The largest ring of virtio (virtio 1.3, 2.7 "Split Virtqueues": 2^15).
-pub const MAX_RING_SIZE: u16 = 32_768;
-
-/// When the tap has carrier.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Carrier {
-    /// While the guest has a queue enabled.
-    #[default]
-    FollowsGuest,
-    /// Always; the host sees no difference between a guest and none.
-    AlwaysOn,
-    /// Never.
-    AlwaysOff,
-}
-
-/// How a [`Nic`] is made.
-#[derive(Clone, Debug)]
-pub struct NicOptions {
-    /// Told to the driver by frontends that ask for the configuration space; others choose for themselves.
-    pub mac: Option<MacAddress>,
-    /// The largest ring that a driver may use, in descriptors.
-    pub max_ring_size: u16,
-    /// Threads that serve the queue pairs: 0 for one for each pair.
-    pub workers: u16,
-    /// Where the workers run: worker i on the CPU `cpus[i % len]`. Anywhere if empty.
-    pub cpus: Vec<usize>,
-    /// When the tap has carrier.
-    pub carrier: Carrier,
-}
-
-impl Default for NicOptions {
-    fn default() -> Self {
-        Self { mac: None, max_ring_size: 1024, workers: 0, cpus: Vec::new(), carrier: Carrier::default() }
-    }
-}
-
-/// What starts a ring.
-#[derive(Debug)]
-pub struct RingSetup {
-    /// Descriptors of the ring.
-    pub size: u16,
-    /// Where its parts are in guest memory.
-    pub addresses: RingAddresses,
-    /// Where to go on.
-    pub base: RingBase,
-    /// Signalled by the driver; `None`: the ring is looked at every 100 µs.
-    pub kick: Option<OwnedFd>,
-    /// Signalled when buffers were used; `None`: the driver polls.
-    pub call: Option<OwnedFd>,
-    /// Signalled when the driver broke the ring.
-    pub error: Option<OwnedFd>,
-}
-
-/// Why a request to a [`Nic`] failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The number of workers or pairs makes no sense, or a thread could not be started.
-    #[error(transparent)]
-    Worker(#[from] worker::Error),
-    /// A ring that this NIC does not have.
-    #[error(
-        "ring {ring} does not exist: this NIC has {pairs} queue pairs ({rings} virtqueues); give the VMM queues={pairs}, or mqtap more queues"
-    )]
-    NoSuchRing {
-        /// The ring that was asked for.
-        ring: u16,
-        /// Queue pairs of the NIC.
-        pairs: u16,
-        /// Twice as many.
-        rings: u16,
-    },
-    /// Features that were not offered.
-    #[error("the driver acknowledged features that were not offered: {0:#x}")]
-    NotOffered(u64),
-    /// Features may not change under running rings.
-    #[error("features cannot change while rings are started")]
-    RingsStarted,
-    /// Start of a started ring.
-    #[error("ring {0} is started already")]
-    Started(u16),
-    /// Stop of a stopped ring.
-    #[error("ring {0} is not started")]
-    NotStarted(u16),
-    /// A ring needs guest memory.
-    #[error("ring {0} cannot start: there is no guest memory yet")]
-    NoMemory(u16),
-    /// A file descriptor of the frontend that is no eventfd: writing to it might block for ever.
-    #[error("the {what} file descriptor of ring {ring} is not an eventfd but {kind}")]
-    NotAnEventfd {
-        /// `kick`, `call` or `error`.
-        what: &'static str,
-        /// Its ring.
-        ring: u16,
-        /// What it is.
-        kind: String,
-    },
-    /// The ring's layout makes no sense.
-    #[error("ring {ring} cannot start: {source}")]
-    Ring {
-        /// The ring.
-        ring: u16,
-        /// Why.
-        source: ring::Error,
-    },
-    /// The tap refused a setting.
-    #[error(transparent)]
-    Device(#[from] mqtap::device::Error),
-    /// A queue could not be attached or detached.
-    #[error(transparent)]
-    Queue(#[from] mqtap::queue::Error),
-    /// The link could not be read or changed.
-    #[error(transparent)]
-    Link(#[from] mqtap::link::Error),
-    /// A frame of our own could not be sent.
-    #[error("cannot announce {mac} on {interface}: {source}")]
-    Announce {
-        /// The address that was to be announced.
-        mac: MacAddress,
-        /// The interface.
-        interface: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The tap is gone.
-    #[error("{interface} is gone: the tap was deleted while it was served")]
-    TapGone {
-        /// The interface.
-        interface: String,
-    },
-}
-
-/// Counters of a NIC, readable from any thread while the NIC works.
-#[derive(Clone, Debug)]
-pub struct NicCounters {
-    device: Arc<TapDevice>,
-    pairs: Arc<[Arc<PairCounters>]>,
-}
-
-/// Values of [`NicCounters`].
-#[derive(Clone, Debug, Serialize)]
-pub struct NicSnapshot {
-    /// The tap.
-    pub interface: String,
-    /// One for each queue pair.
-    pub pairs: Vec<PairSnapshot>,
-}
-
-impl NicCounters {
-    /// The values now.
-    pub fn snapshot(&self) -> NicSnapshot {
-        let pairs = self.pairs.iter().zip(self.device.queues());
-        NicSnapshot {
-            interface: self.device.name().to_string(),
-            // A queue of which the kernel cannot tell (the tap was deleted) is not attached.
-            pairs: pairs.map(|(pair, queue)| pair.snapshot(queue.is_attached().unwrap_or(false))).collect(),
-        }
-    }
-}
+use crate::ring::{Direction, Ring, RingBase, RingConfig};
+use crate::worker::{RingFds, WorkerHandle};
+use announce::reverse_arp;
+pub use error::Error;
+use eventfd::check_eventfd;
+pub use options::{Carrier, MAX_RING_SIZE, NicOptions, RingSetup};
+pub use snapshot::{NicCounters, NicSnapshot};
 
 /// What is called, once, from a worker's thread, when the tap of a NIC is gone. It gets the reason.
 pub type OnFailure = Box<dyn Fn(&Error) + Send + Sync>;
@@ -628,36 +478,4 @@ impl Nic {
         }
         Ok(())
     }
-}
-
-/// A broadcast reverse ARP request for `mac`, padded to the shortest Ethernet frame.
-fn reverse_arp(mac: MacAddress) -> [u8; 60] {
-    const ETHERTYPE_RARP: [u8; 2] = [0x80, 0x35];
-    // Hardware type Ethernet, protocol type IPv4, their address lengths, operation 3: request reverse.
-    const REQUEST: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 3];
-    let mac = mac.octets();
-    let mut frame = [0; 60];
-    frame[..6].fill(0xff);
-    frame[6..12].copy_from_slice(&mac);
-    frame[12..14].copy_from_slice(&ETHERTYPE_RARP);
-    frame[14..22].copy_from_slice(&REQUEST);
-    frame[22..28].copy_from_slice(&mac);
-    frame[32..38].copy_from_slice(&mac);
-    frame
-}
-
-/// Refuses what a frontend passes off as an eventfd: a write to a pipe or socket could block a worker for ever.
-/// Where `/proc` is not mounted nothing can be said, and the descriptor is taken as it is.
-fn check_eventfd(what: &'static str, ring: u16, fd: Option<&OwnedFd>) -> Result<(), Error> {
-    use std::os::fd::AsRawFd;
-    let Some(fd) = fd else { return Ok(()) };
-    let Ok(kind) = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())) else { return Ok(()) };
-    if kind.as_os_str() != "anon_inode:[eventfd]" {
-        return Err(Error::NotAnEventfd { what, ring, kind: kind.display().to_string() });
-    }
-    // Even a full eventfd then only refuses.
-    if let Ok(flags) = rustix::fs::fcntl_getfl(fd) {
-        let _ = rustix::fs::fcntl_setfl(fd, flags | rustix::fs::OFlags::NONBLOCK);
-    }
-    Ok(())
 }

@@ -1,0 +1,84 @@
+//! Why a NIC refuses.
+
+use mqtap::MacAddress;
+
+use crate::{ring, worker};
+
+/// Why a request to a [`Nic`] failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The number of workers or pairs makes no sense, or a thread could not be started.
+    #[error(transparent)]
+    Worker(#[from] worker::Error),
+    /// A ring that this NIC does not have.
+    #[error(
+        "ring {ring} does not exist: this NIC has {pairs} queue pairs ({rings} virtqueues); give the VMM queues={pairs}, or mqtap more queues"
+    )]
+    NoSuchRing {
+        /// The ring that was asked for.
+        ring: u16,
+        /// Queue pairs of the NIC.
+        pairs: u16,
+        /// Twice as many.
+        rings: u16,
+    },
+    /// Features that were not offered.
+    #[error("the driver acknowledged features that were not offered: {0:#x}")]
+    NotOffered(u64),
+    /// Features may not change under running rings.
+    #[error("features cannot change while rings are started")]
+    RingsStarted,
+    /// Start of a started ring.
+    #[error("ring {0} is started already")]
+    Started(u16),
+    /// Stop of a stopped ring.
+    #[error("ring {0} is not started")]
+    NotStarted(u16),
+    /// A ring needs guest memory.
+    #[error("ring {0} cannot start: there is no guest memory yet")]
+    NoMemory(u16),
+    /// A file descriptor of the frontend that is no eventfd: writing to it might block for ever.
+    #[error("the {what} file descriptor of ring {ring} is not an eventfd but {kind}")]
+    NotAnEventfd {
+        /// `kick`, `call` or `error`.
+        what: &'static str,
+        /// Its ring.
+        ring: u16,
+        /// What it is.
+        kind: String,
+    },
+    /// The ring's layout makes no sense.
+    #[error("ring {ring} cannot start: {source}")]
+    Ring {
+        /// The ring.
+        ring: u16,
+        /// Why.
+        source: ring::Error,
+    },
+    /// The tap refused a setting.
+    #[error(transparent)]
+    Device(#[from] mqtap::device::Error),
+    /// A queue could not be attached or detached.
+    #[error(transparent)]
+    Queue(#[from] mqtap::queue::Error),
+    /// The link could not be read or changed.
+    #[error(transparent)]
+    Link(#[from] mqtap::link::Error),
+    /// A frame of our own could not be sent.
+    #[error("cannot announce {mac} on {interface}: {source}")]
+    Announce {
+        /// The address that was to be announced.
+        mac: MacAddress,
+        /// The interface.
+        interface: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The tap is gone.
+    #[error("{interface} is gone: the tap was deleted while it was served")]
+    TapGone {
+        /// The interface.
+        interface: String,
+    },
+}
