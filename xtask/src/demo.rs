@@ -34,7 +34,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             return in_user_namespace(embedded);
         }
     }
-    if embedded { embedded::show()? } else { guest::show()? }
+    if embedded {
+        embedded::show()?
+    } else {
+        guest::show()?
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -50,7 +54,10 @@ fn in_user_namespace(embedded: bool) -> Result<ExitCode> {
     if status.success() {
         return Ok(ExitCode::SUCCESS);
     }
-    fail(format!("`{}` failed ({status}); without user namespaces the demo needs root", process::describe(&command)))
+    fail(format!(
+        "`{}` failed ({status}); without user namespaces the demo needs root",
+        process::describe(&command)
+    ))
 }
 
 /// The daemon's table, as SIGUSR1 prints it.

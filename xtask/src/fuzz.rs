@@ -29,7 +29,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         say(format!("{target}: {} s", arguments.seconds));
         let mut command = cargo();
         command.args(["fuzz", "run", target, "--"]);
-        command.arg(format!("-max_total_time={}", arguments.seconds)).args(["-max_len=4096", "-print_final_stats=1", "-verbosity=0"]);
+        command.arg(format!("-max_total_time={}", arguments.seconds)).args([
+            "-max_len=4096",
+            "-print_final_stats=1",
+            "-verbosity=0",
+        ]);
         let dictionary = paths::root().join("fuzz/dictionaries").join(format!("{target}.dict"));
         if dictionary.exists() {
             command.arg(format!("-dict={}", dictionary.display()));

@@ -18,6 +18,7 @@ mod serve;
 mod setup;
 mod soak;
 mod test;
+mod testpmd;
 mod traffic;
 
 use std::process::ExitCode;

@@ -28,14 +28,14 @@ pub(crate) enum BackendKind {
 pub(crate) struct TapSpec {
     pub(crate) name: String,
     pub(crate) pairs: u16,
-    /// Further arguments of `mqtap serve` for this NIC.
-    pub(crate) arguments: Vec<String>,
+    /// The daemon connects to the frontend instead of listening for it.
+    pub(crate) client: bool,
 }
 
 impl TapSpec {
     /// `tap<index>` with that many queue pairs.
     pub(crate) fn numbered(index: usize, pairs: u16) -> Self {
-        Self { name: format!("tap{index}"), pairs, arguments: Vec::new() }
+        Self { name: format!("tap{index}"), pairs, client: false }
     }
 }
 
@@ -79,14 +79,17 @@ impl Backend {
         for (index, (tap, socket)) in self.taps.iter().zip(&self.sockets).enumerate() {
             command.arg("--netdev").arg(format!("tap,id=hn{index},ifname={},queues={}", tap.name, tap.pairs));
             command.arg("--socket").arg(socket);
-            command.args(&tap.arguments);
+        }
+        if self.taps.iter().any(|tap| tap.client) {
+            command.arg("--client");
         }
         command.stdin(Stdio::null());
         let mut daemon = Supervised::start(&mut command, "mqtap serve", &logs.join("mqtap.log"))?;
         process::until(PATIENCE, "mqtap serve to create its taps and sockets", || {
             daemon.must_run()?;
-            let ready = self.sockets.iter().all(|socket| socket.exists())
-                && self.taps.iter().all(|tap| namespace.has_link(&tap.name));
+            let ready =
+                self.sockets.iter().zip(&self.taps).all(|(socket, tap)| tap.client || socket.exists())
+                    && self.taps.iter().all(|tap| namespace.has_link(&tap.name));
             Ok(ready.then_some(()))
         })?;
         self.daemon = Some(daemon);

@@ -39,9 +39,6 @@ pub(crate) const GUEST: &[Need] = &[
     need("xz", "xz-utils"),
 ];
 
-/// For DPDK as the driver.
-pub(crate) const DPDK: &[Need] = &[need("dpdk-testpmd", "dpdk-dev"), need("mount", "mount")];
-
 /// Where a program is, looking also where a user's PATH does not.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -17,13 +17,15 @@ pub(crate) struct Arguments {
 }
 
 /// Scenarios with timing in them.
-const SCENARIOS: [&str; 4] = ["guest.resize-under-load", "guest.reconnect", "kill.any-moment", "kill.deleted-tap"];
+const SCENARIOS: [&str; 4] =
+    ["guest.resize-under-load", "guest.reconnect", "kill.any-moment", "kill.deleted-tap"];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure(&[setup::BASE, setup::GUEST])?;
     serve::build_release(&["mqtap-cli"])?;
     let stage = Stage { kind: BackendKind::Mqtap, image: Some(image::build()?) };
-    let scenarios: Vec<_> = SCENARIOS.iter().flat_map(|name| e2e::selected(Some(name))).collect();
+    let scenarios: Vec<_> =
+        SCENARIOS.iter().flat_map(|name| e2e::selected(Some(name), BackendKind::Mqtap)).collect();
     let end = Instant::now() + Duration::from_secs(60 * arguments.minutes);
     let (mut passed, mut failed) = (0, 0);
     while failed == 0 && Instant::now() < end {

@@ -23,7 +23,7 @@ const CARGO: &str = "cargo";
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let only = arguments.only.as_deref();
-    let scenarios = if only == Some(CARGO) { Vec::new() } else { e2e::selected(only) };
+    let scenarios = if only == Some(CARGO) { Vec::new() } else { e2e::selected(only, arguments.backend) };
     if scenarios.is_empty() && only != Some(CARGO) {
         return fail("no test has that name");
     }
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if scenarios.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    setup::ensure(&[setup::GUEST, setup::DPDK])?;
+    setup::ensure(&[setup::GUEST])?;
     if arguments.backend == BackendKind::Mqtap {
         serve::build_release(&["mqtap-cli"])?;
     }
@@ -50,7 +50,15 @@ fn crates() -> Result<()> {
     process::show(cargo().current_dir(paths::root()).args(["test", "--workspace", "--quiet"]))?;
     say("the tap crate on another operating system:");
     let mut other = cargo();
-    other.current_dir(paths::root()).args(["test", "--quiet", "--package", "mqtap", "--lib", "--test", "other_os"]);
+    other.current_dir(paths::root()).args([
+        "test",
+        "--quiet",
+        "--package",
+        "mqtap",
+        "--lib",
+        "--test",
+        "other_os",
+    ]);
     // Flags of its own want a build directory of its own.
     other.env("RUSTFLAGS", "--cfg mqtap_other_os").env("CARGO_TARGET_DIR", paths::target().join("other-os"));
     process::show(&mut other)

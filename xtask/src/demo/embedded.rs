@@ -14,7 +14,9 @@ const QUICK: Duration = Duration::from_secs(20);
 
 pub(super) fn show() -> Result<()> {
     let stage = Stage { kind: BackendKind::Mqtap, image: None };
-    say("`mqtap serve --netdev tap,id=hn0,ifname=tap0,queues=4 --socket …` in a network namespace of its own");
+    say(
+        "`mqtap serve --netdev tap,id=hn0,ifname=tap0,queues=4 --socket …` in a network namespace of its own",
+    );
     let mut lab = Lab::new(&stage, "demo-embedded", &[TapSpec::numbered(0, 4)])?;
     say("`mqtap-driver guest` plays a guest with a virtio-net card of 4 queue pairs (8 virtqueues)");
     let mut guest = Guest::start(&lab)?;
@@ -50,7 +52,8 @@ impl Guest {
         let mut command = lab.namespace.command(serve::driver_binary()?);
         command.args(["guest", "--queue-pairs", "4", "--ip", "10.77.0.2", "--peer", "10.77.0.1", "--socket"]);
         command.arg(lab.backend.socket(0)).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().context(|| format!("cannot start `{}`", process::describe(&command)))?;
+        let mut child =
+            command.spawn().context(|| format!("cannot start `{}`", process::describe(&command)))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return fail("mqtap-driver has no input or output");
         };

@@ -153,6 +153,11 @@ impl LinkBytes {
         })
     }
 
+    /// Frames since: to the guest, from the guest.
+    pub(super) fn frames_since(&self, before: &Self) -> (u64, u64) {
+        (self.to_guest.1 - before.to_guest.1, self.from_guest.1 - before.from_guest.1)
+    }
+
     /// Average frame sizes since: to the guest, from the guest.
     pub(super) fn average_since(&self, before: &Self) -> (u64, u64) {
         let average = |now: (u64, u64), then: (u64, u64)| (now.0 - then.0) / (now.1 - then.1).max(1);

@@ -1,0 +1,252 @@
+//! DPDK's `testpmd` with `net_virtio_user`: another people's virtio driver, in a process instead of a guest.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::netns::Namespace;
+use crate::outcome::{Context as _, Result, fail, failure, say};
+use crate::process::{self, Supervised};
+use crate::{image, paths, setup};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const PROMPT: &str = "testpmd>";
+
+/// Memory that testpmd maps and shares with the daemon.
+const MEMORY_MIB: u64 = 256;
+
+/// The program, and where its libraries are when they are not installed.
+#[derive(Clone)]
+pub(crate) struct Installation {
+    program: PathBuf,
+    libraries: Option<PathBuf>,
+}
+
+/// Finds testpmd, or downloads it with its libraries into the cache: nothing is installed, for the package would bring two hundred.
+pub(crate) fn install() -> Result<Installation> {
+    if let Some(program) = setup::find("dpdk-testpmd") {
+        return Ok(Installation { program, libraries: None });
+    }
+    let tree = paths::cache()?.join("dpdk");
+    if !tree.is_dir() {
+        say("downloading DPDK's testpmd (package dpdk-dev and the libraries it needs)");
+        let unpacked = image::unpack_packages(&packages()?, &paths::cache()?.join("unpacking-dpdk"))?;
+        std::fs::rename(&unpacked, &tree)?;
+    }
+    let program = tree.join("usr/bin/dpdk-testpmd");
+    let libraries = tree.join("usr/lib/x86_64-linux-gnu");
+    if program.is_file() {
+        Ok(Installation { program, libraries: Some(libraries) })
+    } else {
+        fail(format!("{} is missing; delete {} and try again", program.display(), tree.display()))
+    }
+}
+
+/// What apt would install for dpdk-dev and is not there, without headers and without anything that runs the system.
+fn packages() -> Result<Vec<String>> {
+    let simulate = || {
+        process::output(
+            Command::new("apt-get").args(["install", "--simulate", "--no-install-recommends", "dpdk-dev"]),
+            PATIENCE,
+        )
+    };
+    let plan = match simulate() {
+        Ok(plan) => plan,
+        Err(_) => {
+            setup::update_lists()?;
+            simulate()?
+        }
+    };
+    let mut wanted: Vec<String> = plan
+        .lines()
+        .filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next())
+        .filter(|name| {
+            name.starts_with("librte-") && !name.starts_with("librte-meta")
+                || ["libibverbs", "ibverbs-", "libnl-", "libbpf", "libxdp", "libpcap", "libfdt", "libjansson"]
+                    .iter()
+                    .chain(&[
+                        "libnuma",
+                        "libipsec",
+                        "libisal",
+                        "libelf",
+                        "libbsd",
+                        "libmd",
+                        "libdbus",
+                        "libarchive",
+                    ])
+                    .any(|prefix| name.starts_with(prefix))
+        })
+        .filter(|name| !name.ends_with("-dev"))
+        .map(str::to_owned)
+        .collect();
+    wanted.push("dpdk-dev".to_owned());
+    Ok(wanted)
+}
+
+/// How the driver shall use its device.
+#[derive(Clone, Copy)]
+pub(crate) struct Driver {
+    pub(crate) queues: u16,
+    pub(crate) packed: bool,
+    pub(crate) mergeable: bool,
+    pub(crate) in_order: bool,
+    pub(crate) hugepages: bool,
+    /// The frontend listens, the daemon connects.
+    pub(crate) server: bool,
+}
+
+/// A running testpmd, obeying commands.
+pub(crate) struct Testpmd {
+    process: Supervised,
+    // Read so far of its log.
+    seen: usize,
+}
+
+impl Testpmd {
+    /// Starts it on the socket; returns when the port is up.
+    pub(crate) fn start(
+        installation: &Installation,
+        namespace: &Namespace,
+        socket: &Path,
+        log: &Path,
+        driver: Driver,
+    ) -> Result<Self> {
+        // Its prompt comes unbuffered; so must the answers, or they come after it.
+        let mut command = namespace.command("stdbuf");
+        command.arg("-oL").arg(&installation.program);
+        if let Some(libraries) = &installation.libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+            for plugin in ["librte_mempool_ring.so.23", "librte_net_virtio.so.23"] {
+                command.arg("-d").arg(libraries.join(plugin));
+            }
+        }
+        let cpu = last_cpu()?;
+        command.args(["--lcores", &format!("0@{cpu},1@{cpu}"), "--no-pci", "--no-telemetry"]);
+        command.args(["-m", &MEMORY_MIB.to_string()]);
+        if driver.hugepages {
+            command.args(["--in-memory", "--single-file-segments"]);
+        } else {
+            command.args(["--no-huge", "--no-shconf", "--iova-mode=va"]);
+        }
+        let flag = u8::from;
+        command.arg("--vdev").arg(format!(
+            "net_virtio_user0,path={},mac=02:00:00:4d:51:02,queues={},queue_size=256,packed_vq={},mrg_rxbuf={},in_order={},server={}",
+            socket.display(),
+            driver.queues,
+            flag(driver.packed),
+            flag(driver.mergeable),
+            flag(driver.in_order),
+            flag(driver.server),
+        ));
+        let queues = driver.queues;
+        command.args([
+            "--",
+            "-i",
+            "--nb-cores=1",
+            "--no-lsc-interrupt",
+            "--txonly-multi-flow",
+            "--total-num-mbufs=16384",
+        ]);
+        command.args([format!("--rxq={queues}"), format!("--txq={queues}")]);
+        command.stdin(Stdio::piped());
+        let mut testpmd = Self { process: Supervised::start(&mut command, "dpdk-testpmd", log)?, seen: 0 };
+        testpmd.answer()?;
+        Ok(testpmd)
+    }
+
+    /// Types a command; returns what it printed.
+    pub(crate) fn command(&mut self, line: &str) -> Result<String> {
+        self.type_line(line)?;
+        self.answer()
+    }
+
+    /// Ends it as a user would, so that it stops its rings.
+    pub(crate) fn quit(mut self) -> Result<()> {
+        self.type_line("quit")?;
+        match self.process.wait(PATIENCE)? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => {
+                fail(format!("dpdk-testpmd ended with {status}:\n{}", process::tail(&self.process.log(), 10)))
+            }
+            None => fail("dpdk-testpmd did not quit"),
+        }
+    }
+
+    fn type_line(&mut self, line: &str) -> Result<()> {
+        let input =
+            self.process.child().stdin.as_mut().ok_or_else(|| failure("dpdk-testpmd has no input"))?;
+        input
+            .write_all(format!("{line}\n").as_bytes())
+            .context(|| format!("cannot type `{line}` to dpdk-testpmd"))
+    }
+
+    fn answer(&mut self) -> Result<String> {
+        let (process, seen) = (&mut self.process, &mut self.seen);
+        process::until(PATIENCE, "dpdk-testpmd to answer", || {
+            process.must_run()?;
+            let log = process.log();
+            let fresh = log.get(*seen..).unwrap_or_default();
+            // It echoes the line, answers, and prompts again at the start of a line.
+            let Some(end) = fresh.rfind(&format!("\n{PROMPT}")) else {
+                return Ok(None);
+            };
+            let text = fresh[..end].to_owned();
+            *seen += end + 1 + PROMPT.len();
+            Ok(Some(text))
+        })
+        .map_err(|error| {
+            format!("{error}; it printed last:\n{}", process::tail(&self.process.log(), 12)).into()
+        })
+    }
+}
+
+/// A CPU that this process may use; the highest, for the lowest tend to be busy.
+fn last_cpu() -> Result<usize> {
+    let allowed =
+        rustix::thread::sched_getaffinity(None).context(|| "cannot read the CPU affinity".to_owned())?;
+    (0..rustix::thread::CpuSet::MAX_CPU)
+        .rev()
+        .find(|cpu| allowed.is_set(*cpu))
+        .ok_or_else(|| failure("no CPU may be used"))
+}
+
+/// Huge pages for testpmd while this value lives.
+pub(crate) struct Hugepages {
+    before: Option<String>,
+}
+
+const NR_HUGEPAGES: &str = "/proc/sys/vm/nr_hugepages";
+
+impl Hugepages {
+    /// Makes sure that enough are free.
+    pub(crate) fn reserve() -> Result<Self> {
+        let free = || -> Result<u64> {
+            let text = std::fs::read_to_string("/proc/meminfo")?;
+            let line = text.lines().find_map(|line| line.strip_prefix("HugePages_Free:")).unwrap_or("0");
+            Ok(line.trim().parse()?)
+        };
+        // Pages of 2 MiB; testpmd rounds up a little.
+        let wanted = MEMORY_MIB / 2 + 16;
+        if free()? >= wanted {
+            return Ok(Self { before: None });
+        }
+        let before = std::fs::read_to_string(NR_HUGEPAGES)?;
+        let more = before.trim().parse::<u64>()? + wanted - free()?;
+        let reserved = Self { before: Some(before) };
+        std::fs::write(NR_HUGEPAGES, more.to_string())
+            .context(|| format!("cannot reserve huge pages in {NR_HUGEPAGES}; this needs root"))?;
+        if free()? < wanted {
+            return fail(format!("the kernel found no room for {wanted} huge pages of 2 MiB"));
+        }
+        Ok(reserved)
+    }
+}
+
+impl Drop for Hugepages {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = std::fs::write(NR_HUGEPAGES, before.trim());
+        }
+    }
+}
