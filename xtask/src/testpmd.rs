@@ -123,6 +123,8 @@ impl Testpmd {
         }
         let cpu = last_cpu()?;
         command.args(["--lcores", &format!("0@{cpu},1@{cpu}"), "--no-pci", "--no-telemetry"]);
+        // It says which features were negotiated.
+        command.arg("--log-level=pmd.net.virtio.init:debug");
         command.args(["-m", &MEMORY_MIB.to_string()]);
         if driver.hugepages {
             command.args(["--in-memory", "--single-file-segments"]);
@@ -151,7 +153,18 @@ impl Testpmd {
         command.args([format!("--rxq={queues}"), format!("--txq={queues}")]);
         command.stdin(Stdio::piped());
         let mut testpmd = Self { process: Supervised::start(&mut command, "dpdk-testpmd", log)?, seen: 0 };
-        testpmd.answer()?;
+        let start = testpmd.answer()?;
+        for (name, bit, wanted) in [
+            ("packed ring", 34, driver.packed),
+            ("mergeable buffers", 15, driver.mergeable),
+            ("in order", 35, driver.in_order),
+        ] {
+            if negotiated(&start)? >> bit & 1 != u64::from(wanted) {
+                return fail(format!(
+                    "dpdk-testpmd did not negotiate as it was told: {name} should be {wanted}"
+                ));
+            }
+        }
         Ok(testpmd)
     }
 
@@ -199,6 +212,14 @@ impl Testpmd {
             format!("{error}; it printed last:\n{}", process::tail(&self.process.log(), 12)).into()
         })
     }
+}
+
+/// The virtio features in use, as the driver prints them.
+fn negotiated(log: &str) -> Result<u64> {
+    log.lines()
+        .filter_map(|line| line.split("features after negotiate = ").nth(1))
+        .find_map(|number| u64::from_str_radix(number.trim().trim_start_matches("0x"), 16).ok())
+        .ok_or_else(|| failure("dpdk-testpmd did not print the negotiated features"))
 }
 
 /// A CPU that this process may use; the highest, for the lowest tend to be busy.
