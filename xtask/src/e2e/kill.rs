@@ -19,12 +19,16 @@ pub(super) fn any_moment(stage: &Stage, name: &str) -> Result<()> {
     let mut lab = Lab::new(stage, name, &[TapSpec::numbered(0, 4)])?;
     let machine = lab.machine(&[4], "");
     let Some(image) = &stage.image else { return fail("this scenario needs a guest image") };
-    for (round, milliseconds) in [0, 20, 60, 150, 400, 900, 1600, 2300, 2900, 3500].into_iter().enumerate() {
-        let mut qemu = Guest::spawn(&lab.namespace, image, &machine, &lab.logs, &format!("victim{round}"))?;
+    // QEMU talks to the daemon in its first 100 ms, and again when the guest's driver starts, after one to six seconds.
+    let early = (0..20).map(|step| step * 6);
+    let late = [150, 250, 400, 700, 1000, 1300, 1600, 1900, 2200, 2500, 2800, 3100, 3500, 4000];
+    for milliseconds in early.chain(late) {
+        let mut qemu = Guest::spawn(&lab.namespace, image, &machine, &lab.logs, "victim")?;
         std::thread::sleep(Duration::from_millis(milliseconds));
         qemu.kill();
         lab.backend.must_run()?;
     }
+    checks::attached(&lab, 0, 4)?;
     let mut guest = lab.boot(&machine)?;
     traffic::ping_both(&lab)?;
     // Under traffic.
@@ -56,4 +60,38 @@ pub(super) fn deleted_tap(stage: &Stage, name: &str) -> Result<()> {
         Some(1) => Ok(()),
         status => fail(format!("mqtap serve lost a tap and ended with {status:?} instead of 1")),
     }
+}
+
+/// Without another NIC to serve, the daemon ends and says why.
+pub(super) fn deleted_only_tap(stage: &Stage, name: &str) -> Result<()> {
+    let mut lab = Lab::new(stage, name, &[TapSpec::numbered(0, 2)])?;
+    let machine = lab.machine(&[2], "");
+    let _guest = lab.boot(&machine)?;
+    lab.namespace.ip("link del tap0")?;
+    let status = lab.backend.wait(PATIENCE)?;
+    if !lab.backend.log().contains("hn0: tap0 is gone") {
+        return fail(format!("mqtap serve lost its tap and did not say so:\n{}", lab.backend.log()));
+    }
+    match status.map(|status| status.code()) {
+        Some(Some(1)) => Ok(()),
+        None => fail("mqtap serve lost its only tap and goes on"),
+        Some(code) => fail(format!("mqtap serve lost its only tap and ended with {code:?} instead of 1")),
+    }
+}
+
+/// SIGTERM is a clean end: status 0, and neither tap nor socket stays.
+pub(super) fn terminated(stage: &Stage, name: &str) -> Result<()> {
+    let mut lab = Lab::new(stage, name, &[TapSpec::numbered(0, 4)])?;
+    let machine = lab.machine(&[4], "");
+    let mut guest = lab.boot(&machine)?;
+    traffic::ping_both(&lab)?;
+    let status = lab.backend.terminate()?.and_then(|status| status.code());
+    if status != Some(0) {
+        return fail(format!("mqtap serve ended with {status:?} at SIGTERM"));
+    }
+    if lab.namespace.has_link("tap0") || lab.backend.socket(0).exists() {
+        return fail("mqtap serve left its tap or its socket behind");
+    }
+    // The VMM outlives its network.
+    guest.must_run()
 }

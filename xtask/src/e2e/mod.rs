@@ -52,6 +52,8 @@ const PLAIN: &[Plain] = &[
     ("guest.one-pair", guest::one_pair),
     ("kill.any-moment", kill::any_moment),
     ("kill.deleted-tap", kill::deleted_tap),
+    ("kill.deleted-only-tap", kill::deleted_only_tap),
+    ("kill.terminated", kill::terminated),
 ];
 
 fn all() -> Vec<Scenario> {
