@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use mqtap::netdev::{CarrierMode, Netdev, OpenMode};
-use mqtap_vhost_user::{Server, StopHandle};
+use mqtap_vhost_user::{MAX_RINGS, Server, StopHandle};
 use mqtap_virtio::nic::{Carrier, Nic, NicCounters, NicOptions};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
@@ -58,11 +59,12 @@ struct Prepared {
     id: String,
     /// Where its VMM is met, in words.
     place: String,
-    server: Server,
     nic: Nic,
-    failed: Arc<AtomicBool>,
     /// Keeps the tap and undoes the netdev at the end.
     netdev: Netdev,
+    /// Last, and dropped last: who sees the socket gone finds the tap gone, too.
+    server: Server,
+    failed: Arc<AtomicBool>,
 }
 
 /// What the main thread keeps of a NIC that is served.
@@ -77,6 +79,7 @@ struct Served {
 /// Serves until a signal, or until no NIC is left. True if none of them failed.
 fn run(requests: &[NicRequest], client: bool) -> Result<bool, Error> {
     mqtap_virtio::memory::guard_against_truncation()?;
+    raise_descriptor_limit();
     // Before any thread, so that each signal is seen from here on.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
     let mut prepared = Vec::with_capacity(requests.len());
@@ -85,10 +88,15 @@ fn run(requests: &[NicRequest], client: bool) -> Result<bool, Error> {
     }
     let left = Arc::new(AtomicUsize::new(prepared.len()));
     let mut served = Vec::with_capacity(prepared.len());
+    let mut failure = None;
     for nic in prepared {
-        served.push(serve(nic, Arc::clone(&left), signals.handle())?);
+        match serve(nic, Arc::clone(&left), signals.handle()) {
+            Ok(nic) => served.push(nic),
+            Err(error) => failure = Some(error),
+        }
     }
-    for signal in &mut signals {
+    let signals = if failure.is_none() { Some(&mut signals) } else { None };
+    for signal in signals.into_iter().flatten() {
         if signal == SIGUSR1 {
             print_counters(&served);
         } else {
@@ -104,7 +112,14 @@ fn run(requests: &[NicRequest], client: bool) -> Result<bool, Error> {
         // A panic of the thread was printed when it happened.
         good &= nic.thread.join().is_ok() && !nic.failed.load(Ordering::Acquire);
     }
-    Ok(good)
+    failure.map_or(Ok(good), Err)
+}
+
+/// A NIC of 64 queue pairs has some 900 descriptors, and the usual limit of 1024 is for programs that use `select(2)`.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Never fails: the hard limit is allowed.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 /// Opens everything a NIC needs; what it opened is undone if it fails.
@@ -117,6 +132,14 @@ fn prepare(request: &NicRequest, client: bool) -> Result<Prepared, Error> {
     };
     let netdev = Netdev::open_with(&request.netdev, OpenMode::Detached)?;
     let device = netdev.device();
+    let pairs = device.queue_count();
+    if pairs > MAX_RINGS / 2 {
+        return Err(format!(
+            "netdev {id}: vhost-user can tell {MAX_RINGS} virtqueues apart, so {} queue pairs at most, not {pairs}",
+            MAX_RINGS / 2
+        )
+        .into());
+    }
     if let Some(mtu) = request.mtu {
         device.set_mtu(mtu)?;
     }
@@ -162,6 +185,7 @@ fn serve(prepared: Prepared, left: Arc<AtomicUsize>, signals: Handle) -> Result<
     let thread = {
         let (id, failed) = (id.clone(), Arc::clone(&failed));
         std::thread::Builder::new().name(format!("serve-{id}")).spawn(move || {
+            let _last_words = LastWords { failed: Arc::clone(&failed), left, signals };
             if let Err(error) = server.run(&mut nic) {
                 tracing::error!("{id}: {error}");
                 failed.store(true, Ordering::Release);
@@ -170,12 +194,27 @@ fn serve(prepared: Prepared, left: Arc<AtomicUsize>, signals: Handle) -> Result<
             drop(nic);
             drop(netdev);
             drop(server);
-            if left.fetch_sub(1, Ordering::AcqRel) == 1 {
-                signals.close();
-            }
         })?
     };
     Ok(Served { id, counters, stop, thread, failed })
+}
+
+/// Says at the end of a NIC's thread, however it ends, that there is one less.
+struct LastWords {
+    failed: Arc<AtomicBool>,
+    left: Arc<AtomicUsize>,
+    signals: Handle,
+}
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.failed.store(true, Ordering::Release);
+        }
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.signals.close();
+        }
+    }
 }
 
 fn print_counters(served: &[Served]) {

@@ -164,6 +164,37 @@ pub(crate) fn pairs_that_are_not_enabled_get_nothing() -> TestResult {
     Ok(())
 }
 
+pub(crate) fn a_busy_transmit_ring_leaves_receive_its_turn() -> TestResult {
+    let daemon = Daemon::start("tap,id=hn0,ifname=tap0", &[])?;
+    address("tap0", 1)?;
+    let path = path("tap0", 1)?;
+    let mut driver = daemon.connect(DriverOptions { ring_size: 1024, ..DriverOptions::default() })?;
+    // Nobody listens there: the frames go into the host and end.
+    let flood: Vec<Vec<u8>> = (0..256).map(|port| frames::udp(path, (6000 + port, 19), &[0; 18])).collect();
+    let socket = UdpSocket::bind(("0.0.0.0", 9000))?;
+    let mut arrived = 0;
+    for round in 0..2000 {
+        driver.transmit_batch(0, &flood)?;
+        if round % 10 == 0 {
+            socket.send_to(b"in between", (Ipv4Addr::new(10, 9, 1, 2), 5000))?;
+        }
+        arrived += received(&mut driver, 1)?.iter().filter(|(_, payload)| payload == b"in between").count();
+        if arrived >= 50 {
+            return Ok(());
+        }
+    }
+    Err(format!("only {arrived} frames came in beside a flood").into())
+}
+
+pub(crate) fn an_mtu_of_a_frontend_goes_with_it() -> TestResult {
+    let daemon = Daemon::start("tap,id=hn0,ifname=tap0", &["--mtu", "4000"])?;
+    let mut driver = daemon.connect(DriverOptions::default())?;
+    driver.set_mtu(1280)?;
+    assert!(ip("link show tap0")?.contains("mtu 1280"));
+    drop(driver);
+    eventually("the MTU is the operator's again", || ip("link show tap0").unwrap().contains("mtu 4000"))
+}
+
 pub(crate) fn large_frames_arrive_in_small_buffers() -> TestResult {
     let daemon = Daemon::start("tap,id=hn0,ifname=tap0", &["--mtu", "9000"])?;
     address("tap0", 1)?;

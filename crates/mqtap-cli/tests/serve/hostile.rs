@@ -84,6 +84,37 @@ pub(crate) fn descriptors_that_are_no_eventfds_are_refused() -> TestResult {
     Ok(())
 }
 
+/// A frontend shares its eventfds with us, and can make them full and blocking.
+pub(crate) fn an_eventfd_that_blocks_holds_nobody_up() -> TestResult {
+    let mut daemon = Daemon::start("tap,id=hn0,ifname=tap0", &[])?;
+    address("tap0", 1)?;
+    let path = path("tap0", 1)?;
+    for last in [false, true] {
+        let mut driver = daemon.connect(DriverOptions { event_index: false, ..DriverOptions::default() })?;
+        driver.events(1).take_calls()?;
+        rustix::io::write(driver.events(1).call_fd(), &(u64::MAX - 1).to_ne_bytes())?;
+        rustix::fs::fcntl_setfl(driver.events(1).call_fd(), rustix::fs::OFlags::RDWR)?;
+        driver.transmit(0, &frames::udp(path, (5000, 9000), b"call me"))?;
+        let worker = || {
+            let task =
+                std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().flatten().find(|task| {
+                    std::fs::read_to_string(task.path().join("comm"))
+                        .is_ok_and(|name| name.starts_with("tap0."))
+                });
+            std::fs::read_to_string(task.unwrap().path().join("wchan")).unwrap_or_default()
+        };
+        eventually("the worker is stuck", || {
+            worker() == "eventfd_write" || daemon.counters("hn0").unwrap()[0].transmitted > 0
+        })?;
+        if !last {
+            drop(driver);
+        }
+    }
+    daemon.signal(nix::sys::signal::Signal::SIGTERM)?;
+    assert_eq!(daemon.wait()?.code(), Some(0), "{}", daemon.log());
+    Ok(())
+}
+
 pub(crate) fn a_vanishing_memory_hurts_nobody_else() -> TestResult {
     let mut daemon = Daemon::start_many(&["tap,id=bad,ifname=tap0", "tap,id=good,ifname=tap1"], &[])?;
     address("tap0", 2)?;

@@ -52,6 +52,14 @@ pub(crate) fn wrong_usage_is_exit_status_2() -> TestResult {
     Ok(())
 }
 
+pub(crate) fn more_pairs_than_the_protocol_can_tell_apart_are_refused() -> TestResult {
+    let output = mqtap("serve --netdev tap,id=a,ifname=tap0,queues=129 --socket /tmp/mqtap-test-never")?;
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr)?;
+    assert!(text.contains("128 queue pairs at most"), "{text}");
+    eventually("the tap is gone", || ip("link show tap0").is_err())
+}
+
 pub(crate) fn capabilities_are_printed() -> TestResult {
     let output = mqtap("serve --print-capabilities")?;
     assert!(output.status.success());

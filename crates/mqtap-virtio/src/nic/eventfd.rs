@@ -13,7 +13,7 @@ pub(super) fn check_eventfd(what: &'static str, ring: u16, fd: Option<&OwnedFd>)
     if kind.as_os_str() != "anon_inode:[eventfd]" {
         return Err(Error::NotAnEventfd { what, ring, kind: kind.display().to_string() });
     }
-    // Even a full eventfd then only refuses.
+    // A full eventfd then only refuses, unless the frontend makes it block again: see `WorkerHandle::unblock`.
     if let Ok(flags) = rustix::fs::fcntl_getfl(fd) {
         let _ = rustix::fs::fcntl_setfl(fd, flags | rustix::fs::OFlags::NONBLOCK);
     }

@@ -45,7 +45,12 @@ pub struct Nic {
     counters: NicCounters,
     workers: Vec<WorkerHandle>,
     failed: Arc<AtomicBool>,
-    acknowledged: Acknowledged,
+    /// `None` while it is not known what the tap is set to.
+    acknowledged: Option<Acknowledged>,
+    /// Whether we gave the tap its carrier.
+    carrier: bool,
+    /// The tap's MTU before the frontend changed it.
+    former_mtu: Option<u32>,
     memory: Option<GuestMemory>,
     rings: Vec<RingState>,
 }
@@ -96,13 +101,19 @@ impl Nic {
                 )
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let nic = Self {
-            counters: NicCounters { device: Arc::clone(&device), pairs: counters },
+        let mut nic = Self {
+            counters: NicCounters {
+                interface: device.name().to_string(),
+                device: Arc::downgrade(&device),
+                pairs: counters,
+            },
             device,
             options,
             workers,
             failed,
-            acknowledged: Acknowledged::default(),
+            acknowledged: None,
+            carrier: false,
+            former_mtu: None,
             memory: None,
             rings: vec![RingState::default(); usize::from(pairs) * 2],
         };
@@ -116,6 +127,7 @@ impl Nic {
             let (queue, counters) = (Arc::clone(queue), Arc::clone(counters));
             nic.worker(pair).call(move |worker| worker.add_pair(pair, queue, counters))??;
         }
+        nic.set_features(0)?;
         if nic.options.carrier == Carrier::AlwaysOn {
             nic.raise_carrier_without_guest()?;
         }
@@ -184,13 +196,14 @@ impl Nic {
             return Err(Error::NotOffered(unknown));
         }
         let acknowledged = Acknowledged(acknowledged);
-        if acknowledged == self.acknowledged {
+        if Some(acknowledged) == self.acknowledged {
             return Ok(());
         }
         if self.rings.iter().any(|ring| ring.started) {
             return Err(Error::RingsStarted);
         }
         self.check_alive()?;
+        self.acknowledged = None;
         if self.device.has_vnet_header() {
             self.device.set_vnet_header_size(acknowledged.header_size())?;
             let accepted = self.device.set_offloads(acknowledged.offloads())?;
@@ -202,7 +215,7 @@ impl Nic {
                 );
             }
         }
-        self.acknowledged = acknowledged;
+        self.acknowledged = Some(acknowledged);
         Ok(())
     }
 
@@ -230,6 +243,7 @@ impl Nic {
         }
         self.check_alive()?;
         let memory = self.memory.clone().ok_or(Error::NoMemory(ring))?;
+        let acknowledged = self.acknowledged();
         check_eventfd("kick", ring, setup.kick.as_ref())?;
         check_eventfd("call", ring, setup.call.as_ref())?;
         check_eventfd("error", ring, setup.error.as_ref())?;
@@ -238,21 +252,21 @@ impl Nic {
         let config = RingConfig {
             size: setup.size,
             addresses: setup.addresses,
-            features: self.acknowledged.ring_features(),
+            features: acknowledged.ring_features(),
             direction,
             base: setup.base,
         };
         let started = Ring::new(&config, &memory).map_err(|source| Error::Ring { ring, source })?;
         let tap = Arc::clone(&self.device.queues()[usize::from(pair)]);
         let counters = Arc::clone(&self.counters.pairs[usize::from(pair)]);
-        let notifier = Notifier { call: setup.call };
-        let header = self.acknowledged.header_size().len();
+        let notifier = Notifier { call: self.worker(pair).share(setup.call) };
+        let header = acknowledged.header_size().len();
         let tap_header = if self.device.has_vnet_header() { header } else { 0 };
-        let fds = RingFds { kick: setup.kick, error: setup.error };
+        let fds = RingFds { kick: setup.kick, error: self.worker(pair).share(setup.error) };
         let enabled = state.enabled;
         if is_receive(ring) {
             let largest_frame = self.largest_frame()?;
-            let mergeable = self.acknowledged.mergeable();
+            let mergeable = acknowledged.mergeable();
             let receive = Receive::new(
                 started,
                 ReceiveOptions {
@@ -276,15 +290,21 @@ impl Nic {
             self.worker(pair).call(move |worker| worker.start_transmit(pair, transmit, fds))??;
         }
         self.rings[usize::from(ring)].started = true;
-        if is_receive(ring) && enabled {
-            self.attach(pair)?;
+        if is_receive(ring)
+            && enabled
+            && let Err(error) = self.attach(pair)
+        {
+            self.rings[usize::from(ring)].started = false;
+            self.detach(pair);
+            self.worker(pair).call(move |worker| worker.stop_receive(pair))?;
+            return Err(error);
         }
         Ok(())
     }
 
     /// The longest frame to expect: what the MTU allows, or 64 KiB of payload where super-frames can come.
     fn largest_frame(&self) -> Result<usize, Error> {
-        if self.acknowledged.receives_super_frames() {
+        if self.acknowledged().receives_super_frames() {
             return Ok(MAX_FRAME);
         }
         // The MTU of a tap is at most 65535 (drivers/net/tun.c: MAX_MTU), and any `usize` holds that.
@@ -302,8 +322,10 @@ impl Nic {
         self.rings[usize::from(ring)].started = false;
         let base = if is_receive(ring) {
             if state.enabled {
-                self.worker(pair).call(move |worker| worker.with_receive(pair, Receive::disable))?;
+                let disabled =
+                    self.worker(pair).call(move |worker| worker.with_receive(pair, Receive::disable));
                 self.detach(pair);
+                disabled?;
             }
             self.worker(pair).call(move |worker| worker.stop_receive(pair))?
         } else {
@@ -319,24 +341,38 @@ impl Nic {
             return Ok(());
         }
         let pair = ring / 2;
-        self.rings[usize::from(ring)].enabled = enabled;
         if !state.started {
+            self.rings[usize::from(ring)].enabled = enabled;
             return Ok(());
         }
-        self.check_alive()?;
         if !is_receive(ring) {
-            return Ok(self
-                .worker(pair)
-                .call(move |worker| worker.with_transmit(pair, |ring| ring.set_enabled(enabled)))?);
+            self.worker(pair)
+                .call(move |worker| worker.with_transmit(pair, |ring| ring.set_enabled(enabled)))?;
+            self.rings[usize::from(ring)].enabled = enabled;
+            return Ok(());
         }
         if enabled {
+            self.check_alive()?;
             self.worker(pair).call(move |worker| worker.with_receive(pair, Receive::enable))?;
-            self.attach(pair)
+            self.rings[usize::from(ring)].enabled = true;
+            let attached = self.attach(pair);
+            if attached.is_ok() {
+                return Ok(());
+            }
+            self.disable_receive(ring)?;
+            attached
         } else {
-            self.worker(pair).call(move |worker| worker.with_receive(pair, Receive::disable))?;
-            self.detach(pair);
-            Ok(())
+            self.disable_receive(ring)
         }
+    }
+
+    /// The worker first, so that nothing is delivered while the queue goes.
+    fn disable_receive(&mut self, ring: u16) -> Result<(), Error> {
+        let pair = ring / 2;
+        self.rings[usize::from(ring)].enabled = false;
+        let disabled = self.worker(pair).call(move |worker| worker.with_receive(pair, Receive::disable));
+        self.detach(pair);
+        Ok(disabled?)
     }
 
     /// Replaces the kick eventfd of a started ring.
@@ -353,7 +389,7 @@ impl Nic {
         self.check_started(ring)?;
         check_eventfd("call", ring, call.as_ref())?;
         let pair = ring / 2;
-        let notifier = Notifier { call };
+        let notifier = Notifier { call: self.worker(pair).share(call) };
         Ok(self.worker(pair).call(move |worker| {
             if is_receive(ring) {
                 worker.with_receive(pair, |ring| ring.set_notifier(notifier));
@@ -385,6 +421,7 @@ impl Nic {
         self.check_started(ring)?;
         check_eventfd("error", ring, error.as_ref())?;
         let pair = ring / 2;
+        let error = self.worker(pair).share(error);
         Ok(self.worker(pair).call(move |worker| worker.set_error(pair, is_receive(ring), error))?)
     }
 
@@ -401,13 +438,18 @@ impl Nic {
         self.memory = None;
         if self.check_alive().is_err() {
             // There is no tap to set back.
-            self.acknowledged = Acknowledged::default();
+            self.acknowledged = None;
             return Ok(());
+        }
+        if let Some(mtu) = self.former_mtu.take()
+            && let Err(error) = self.device.set_mtu(mtu)
+        {
+            tracing::warn!("the MTU that the frontend chose stays: {error}");
         }
         result.and(self.set_features(0))
     }
 
-    /// The MTU that the guest will use. The tap's own is raised or lowered to it where we may; where we may not, a tap
+    /// The MTU that the guest will use, until the next reset. The tap's own is raised or lowered to it where we may; where we may not, a tap
     /// that takes frames of this size already will do.
     pub fn set_mtu(&mut self, mtu: u16) -> Result<(), Error> {
         let now = self.device.link()?.mtu;
@@ -416,13 +458,17 @@ impl Nic {
         }
         match self.device.set_mtu(u32::from(mtu)) {
             Err(_) if now > u32::from(mtu) => Ok(()),
-            result => Ok(result?),
+            Err(error) => Err(error.into()),
+            Ok(()) => {
+                self.former_mtu.get_or_insert(now);
+                Ok(())
+            }
         }
     }
 
     /// Tells the network where `mac` is now, by a reverse ARP request (RFC 903) sent out of the tap.
     pub fn announce(&self, mac: MacAddress) -> Result<(), Error> {
-        let header = if self.device.has_vnet_header() { self.acknowledged.header_size().len() } else { 0 };
+        let header = if self.device.has_vnet_header() { self.acknowledged().header_size().len() } else { 0 };
         let mut frame = vec![0; header];
         frame.extend_from_slice(&reverse_arp(mac));
         let queue = &self.device.queues()[0];
@@ -433,21 +479,22 @@ impl Nic {
         })
     }
 
-    fn attach(&self, pair: u16) -> Result<(), Error> {
+    fn attach(&mut self, pair: u16) -> Result<(), Error> {
         self.device.queues()[usize::from(pair)].attach()?;
-        if self.options.carrier == Carrier::FollowsGuest && self.serving() == 1 {
+        if self.options.carrier == Carrier::FollowsGuest && !self.carrier {
             self.device.set_carrier(true)?;
+            self.carrier = true;
         }
         Ok(())
     }
 
     /// Takes a queue out of the device. Fails only where there is no device any more, which the worker reports.
-    fn detach(&self, pair: u16) {
-        if self.options.carrier == Carrier::FollowsGuest
-            && self.serving() == 0
-            && let Err(error) = self.device.set_carrier(false)
-        {
-            tracing::debug!("{error}");
+    fn detach(&mut self, pair: u16) {
+        if self.carrier && self.serving() == 0 {
+            self.carrier = false;
+            if let Err(error) = self.device.set_carrier(false) {
+                tracing::debug!("{error}");
+            }
         }
         if let Err(error) = self.device.queues()[usize::from(pair)].detach() {
             tracing::debug!("{error}");
@@ -457,6 +504,10 @@ impl Nic {
     /// Receive rings that are started and enabled.
     fn serving(&self) -> usize {
         self.rings.iter().step_by(2).filter(|ring| ring.serves()).count()
+    }
+
+    fn acknowledged(&self) -> Acknowledged {
+        self.acknowledged.unwrap_or_default()
     }
 
     fn worker(&self, pair: u16) -> &WorkerHandle {

@@ -1,6 +1,6 @@
 //! The counters of a NIC, for whoever wants to look.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use mqtap::TapDevice;
 use serde::Serialize;
@@ -10,7 +10,9 @@ use crate::counters::{PairCounters, PairSnapshot};
 /// Counters of a NIC, readable from any thread while the NIC works.
 #[derive(Clone, Debug)]
 pub struct NicCounters {
-    pub(super) device: Arc<TapDevice>,
+    pub(super) interface: String,
+    /// The counters do not keep the tap.
+    pub(super) device: Weak<TapDevice>,
     pub(super) pairs: Arc<[Arc<PairCounters>]>,
 }
 
@@ -26,11 +28,16 @@ pub struct NicSnapshot {
 impl NicCounters {
     /// The values now.
     pub fn snapshot(&self) -> NicSnapshot {
-        let pairs = self.pairs.iter().zip(self.device.queues());
+        let device = self.device.upgrade();
+        // A queue of which the kernel cannot tell (the tap was deleted) is not attached.
+        let attached = |pair: usize| {
+            let queue = device.as_ref().and_then(|device| device.queues().get(pair));
+            queue.is_some_and(|queue| queue.is_attached().unwrap_or(false))
+        };
+        let pairs = self.pairs.iter().enumerate();
         NicSnapshot {
-            interface: self.device.name().to_string(),
-            // A queue of which the kernel cannot tell (the tap was deleted) is not attached.
-            pairs: pairs.map(|(pair, queue)| pair.snapshot(queue.is_attached().unwrap_or(false))).collect(),
+            interface: self.interface.clone(),
+            pairs: pairs.map(|(pair, counters)| counters.snapshot(attached(pair))).collect(),
         }
     }
 }

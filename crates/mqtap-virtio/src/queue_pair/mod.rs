@@ -7,6 +7,7 @@ mod receive;
 mod transmit;
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -59,8 +60,8 @@ impl From<ring::Error> for Halt {
 /// The eventfd by which a ring tells its driver of used buffers.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    /// `None`: the driver polls the ring.
-    pub(crate) call: Option<OwnedFd>,
+    /// `None`: the driver polls the ring. Shared with the control side, which can free a worker that is stuck in it.
+    pub(crate) call: Option<Arc<OwnedFd>>,
 }
 
 impl Notifier {

@@ -56,6 +56,8 @@ pub(crate) struct Receive {
     overflow: Vec<u8>,
     waiting: Option<Waiting>,
     completions: Vec<Completion>,
+    /// Frames and bytes in `completions`, which count once the driver can see them.
+    unpublished: (u64, u64),
 }
 
 /// A frame, part of which waits in the overflow buffer.
@@ -135,6 +137,7 @@ impl Receive {
             posted: Posted::new(),
             waiting: None,
             completions: Vec::with_capacity(2 * BURST),
+            unpublished: (0, 0),
         }
     }
 
@@ -184,8 +187,8 @@ impl Receive {
         }
         self.ring.suppress_kicks();
         let result = self.move_frames();
-        self.publish()?;
-        result
+        let published = self.publish();
+        result.and_then(|progress| published.map(|()| progress).map_err(Halt::from))
     }
 
     fn move_frames(&mut self) -> Result<Progress, Halt> {
@@ -220,6 +223,10 @@ impl Receive {
                 Err(Errno::AGAIN) => return Ok(Progress::AwaitTap),
                 Err(Errno::INTR) => {}
                 Err(errno @ (Errno::BADFD | Errno::BADF)) => return Err(Halt::Tap(errno)),
+                Err(Errno::FAULT) => {
+                    self.options.counters.receive.dropped_error.add(1);
+                    return Err(Halt::Ring(ring::Error::MemoryTruncated));
+                }
                 Err(_) => {
                     self.options.counters.receive.dropped_error.add(1);
                     frames += 1;
@@ -241,9 +248,12 @@ impl Receive {
             if window_bytes < self.options.header + MAX_FRAME { &mut self.overflow[..] } else { &mut [] };
         let tap = self.options.tap.as_fd();
         let length = skip + self.reader.read(tap, &self.posted.batch, self.posted.iovecs, skip, overflow)?;
-        if length <= window_bytes {
+        // A chain of as many buffers as one call takes leaves no room for the overflow buffer; what fills it to the
+        // brim may have been cut off.
+        let cut_off = length == window_bytes && self.posted.iovecs > WINDOW_IOVECS;
+        if length <= window_bytes && !cut_off {
             self.deliver(length);
-        } else if self.options.mergeable {
+        } else if self.options.mergeable && !cut_off {
             self.waiting = Some(Waiting { length, in_window: window_bytes });
         } else {
             self.options.counters.receive.dropped_size.add(1);
@@ -272,8 +282,13 @@ impl Receive {
             return Ok(true);
         }
         self.publish()?;
-        // The window has all it may have, or the driver has as much posted as it ever had: waiting is in vain.
-        if self.posted.chains < self.posted.batch.len() || self.posted.batch.len() >= self.posted.most {
+        // The window has all it may have; or the driver has as much posted as it ever had, or so much that it may see no
+        // reason to post more (Linux is content with all but 32 buffers of a ring of 64): waiting is in vain.
+        let posted = self.posted.batch.len();
+        if self.posted.chains < posted
+            || posted >= self.posted.most
+            || 2 * posted >= usize::from(self.ring.size())
+        {
             self.waiting = None;
             self.options.counters.receive.dropped_size.add(1);
             return Ok(true);
@@ -283,16 +298,14 @@ impl Receive {
 
     /// Uses up the chains that hold the `length` bytes at the front of the window.
     fn deliver(&mut self, length: usize) {
+        let batch = &self.posted.batch;
+        let window = &batch.chains()[..self.posted.chains];
         let mut rest = length;
         let mut used: u16 = 0;
-        let window = &self.posted.batch.chains()[..self.posted.chains];
         for chain in window {
             let written = rest.min(chain.bytes as usize);
             rest -= written;
             used += 1;
-            if self.options.memory.is_logging() {
-                mark_dirty(&self.options.memory, &self.posted.batch, chain, written);
-            }
             // A chain is shorter than 4 GiB.
             self.completions.push(chain.completion(written as u32));
             if rest == 0 {
@@ -302,26 +315,38 @@ impl Receive {
         if let Some(first) = window.first() {
             if self.options.tap_header == 0 {
                 let header = &[0; HEADER_WITH_NUM_BUFFERS][..self.options.header];
-                copy_to_chain(&self.posted.batch, first, 0, header);
+                copy_to_chain(batch, first, 0, header);
             }
             if self.options.header >= HEADER_WITH_NUM_BUFFERS {
-                copy_to_chain(&self.posted.batch, first, NUM_BUFFERS_OFFSET, &used.to_le_bytes());
+                copy_to_chain(batch, first, NUM_BUFFERS_OFFSET, &used.to_le_bytes());
             }
         }
+        // After the last byte was written: whoever collects the marks copies the page right away.
+        if self.options.memory.is_logging() {
+            mark_dirty(&self.options.memory, batch, &window[..usize::from(used)], length);
+        }
         self.posted.remove_front(usize::from(used));
-        let counters = &self.options.counters.receive;
-        counters.frames.add(1);
-        counters.bytes.add(length.saturating_sub(self.options.header) as u64);
+        self.unpublished.0 += 1;
+        self.unpublished.1 += length.saturating_sub(self.options.header) as u64;
     }
 
     /// Gives the driver what was delivered, and tells it if it wants to know.
     fn publish(&mut self) -> Result<(), ring::Error> {
-        if !self.completions.is_empty() {
-            self.ring.complete_batch(&self.completions)?;
-            self.completions.clear();
-            if self.ring.must_notify() {
-                self.options.notifier.notify(&self.options.counters.receive.calls);
-            }
+        if self.completions.is_empty() {
+            return Ok(());
+        }
+        let result = self.ring.complete_batch(&self.completions);
+        self.completions.clear();
+        let (frames, bytes) = std::mem::take(&mut self.unpublished);
+        let counters = &self.options.counters.receive;
+        if let Err(error) = result {
+            counters.dropped_error.add(frames);
+            return Err(error);
+        }
+        counters.frames.add(frames);
+        counters.bytes.add(bytes);
+        if self.ring.must_notify() {
+            self.options.notifier.notify(&counters.calls);
         }
         Ok(())
     }
@@ -353,11 +378,10 @@ impl Receive {
 }
 
 #[cold]
-fn mark_dirty(memory: &GuestMemory, batch: &Batch, chain: &Chain, written: usize) {
-    let mut rest = written;
-    for iovec in batch.iovecs(chain) {
-        let n = rest.min(iovec.len());
+fn mark_dirty(memory: &GuestMemory, batch: &Batch, chains: &[Chain], mut written: usize) {
+    for iovec in chains.iter().flat_map(|chain| batch.iovecs(chain)) {
+        let n = written.min(iovec.len());
         memory.mark_dirty_host(iovec.ptr(), n);
-        rest -= n;
+        written -= n;
     }
 }

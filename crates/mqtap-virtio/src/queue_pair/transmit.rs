@@ -128,6 +128,10 @@ impl Transmit {
                     }
                     Err(Errno::INTR) => continue,
                     Err(errno @ Errno::BADFD) => return Err(Halt::Tap(errno)),
+                    Err(Errno::FAULT) => {
+                        counters.dropped_error.add(1);
+                        return Err(Halt::Ring(ring::Error::MemoryTruncated));
+                    }
                     Err(errno) => count_failure(counters, errno),
                 }
             }

@@ -302,6 +302,7 @@ impl Ring {
     /// The ring is not in that memory; it is broken then, and lets the old memory go.
     pub fn update_memory(&mut self, memory: &GuestMemory) -> Result<(), Error> {
         if let Some(error) = self.broken {
+            self.memory = memory.clone();
             return Err(error);
         }
         let seen = truncations();

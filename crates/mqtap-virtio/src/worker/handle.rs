@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::event::epoll::{self, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
@@ -14,6 +15,10 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use super::slot::Token;
 use super::{Command, OnTapGone, Worker};
 use crate::queue_pair::signal;
+
+/// How long an answer may take before the worker is taken to be stuck. Attaching a queue, the slowest thing that others do
+/// meanwhile, takes milliseconds.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why a worker could not be started or asked.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +46,8 @@ pub(crate) struct WorkerHandle {
     name: String,
     commands: Option<Sender<Command>>,
     wake: Arc<OwnedFd>,
+    /// Eventfds of the frontend that the worker writes to.
+    notified: Mutex<Vec<Weak<OwnedFd>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -68,7 +75,7 @@ impl WorkerHandle {
                 worker.run();
             })
             .map_err(start_error)?;
-        Ok(Self { name, commands: Some(sender), wake, thread: Some(thread) })
+        Ok(Self { name, commands: Some(sender), wake, notified: Mutex::default(), thread: Some(thread) })
     }
 
     /// Runs `command` in the worker and returns its result.
@@ -84,7 +91,33 @@ impl WorkerHandle {
         });
         self.commands.as_ref().ok_or_else(gone)?.send(command).map_err(|_| gone())?;
         signal(&self.wake);
-        result.recv().map_err(|_| gone())
+        loop {
+            match result.recv_timeout(PATIENCE) {
+                Err(RecvTimeoutError::Timeout) => self.unblock(),
+                result => return result.map_err(|_| gone()),
+            }
+        }
+    }
+
+    /// Registers an eventfd of the frontend to which the worker will write.
+    pub(crate) fn share(&self, eventfd: Option<OwnedFd>) -> Option<Arc<OwnedFd>> {
+        let eventfd = Arc::new(eventfd?);
+        let mut notified = self.notified.lock().unwrap_or_else(PoisonError::into_inner);
+        notified.retain(|eventfd| eventfd.strong_count() > 0);
+        notified.push(Arc::downgrade(&eventfd));
+        Some(eventfd)
+    }
+
+    /// Frees the worker from a write to a full eventfd. Ours do not block, but that is a property of the open file, and
+    /// the frontend, which has it open as well, may have changed it. Reading makes room.
+    fn unblock(&self) {
+        let notified = self.notified.lock().unwrap_or_else(PoisonError::into_inner);
+        for eventfd in notified.iter().filter_map(Weak::upgrade) {
+            if let Ok(flags) = rustix::fs::fcntl_getfl(&*eventfd) {
+                let _ = rustix::fs::fcntl_setfl(&*eventfd, flags | rustix::fs::OFlags::NONBLOCK);
+            }
+            let _ = rustix::io::read(&*eventfd, &mut [0; 8]);
+        }
     }
 }
 
@@ -93,6 +126,10 @@ impl Drop for WorkerHandle {
         self.commands = None;
         signal(&self.wake);
         if let Some(thread) = self.thread.take() {
+            while !thread.is_finished() {
+                self.unblock();
+                std::thread::sleep(Duration::from_millis(1));
+            }
             // A panic of the worker was printed when it happened.
             let _ = thread.join();
         }

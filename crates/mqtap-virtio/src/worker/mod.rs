@@ -40,7 +40,7 @@ pub(crate) type OnTapGone = Arc<dyn Fn(u16, Errno) + Send + Sync>;
 #[derive(Debug)]
 pub(crate) struct RingFds {
     pub(crate) kick: Option<OwnedFd>,
-    pub(crate) error: Option<OwnedFd>,
+    pub(crate) error: Option<Arc<OwnedFd>>,
 }
 
 /// The worker's own side. Only the worker's thread has it.
@@ -166,18 +166,22 @@ impl Worker {
     /// Has epoll watch what the rings of a pair wait for, and the end of the tap (EPOLLERR).
     fn watch_tap(&mut self, index: usize) {
         let slot = &mut self.slots[index];
-        if slot.tap_gone || slot.transmit.runs() || slot.receive.runs() {
+        if slot.tap_gone {
             return;
         }
-        let mut flags = EventFlags::ONESHOT;
-        // The end of a tap is told with the event of a readable one, so an idle pair waits for that, too.
+        // A tap tells its end with the event of a readable one, which epoll passes on only to those who wait for one of
+        // its bits. EPOLLPRI is one of them, and is never reported by itself.
+        let mut flags = EventFlags::ONESHOT | EventFlags::PRI;
         if slot.receive.awaits_tap || slot.is_idle() {
             flags |= EventFlags::IN;
         }
         if slot.transmit.awaits_tap {
             flags |= EventFlags::OUT;
         }
-        if slot.watched != Some(flags) {
+        // While one ring is busy the other may wait for the tap all the same.
+        let busy = slot.transmit.runs() || slot.receive.runs();
+        let waits = slot.receive.awaits_tap || slot.transmit.awaits_tap;
+        if slot.watched != Some(flags) && (waits || !busy) {
             match epoll::modify(&self.epoll, slot.tap.as_fd(), Token::new(index, Source::Tap).data(), flags) {
                 Ok(()) => slot.watched = Some(flags),
                 Err(errno) => tracing::error!("cannot watch tap queue {}: {errno}", slot.index),
@@ -204,7 +208,7 @@ impl Worker {
         counters: Arc<PairCounters>,
     ) -> Result<(), Error> {
         let slot = self.slots.len();
-        let flags = EventFlags::ONESHOT | EventFlags::IN;
+        let flags = EventFlags::ONESHOT | EventFlags::PRI | EventFlags::IN;
         epoll::add(&self.epoll, tap.as_fd(), Token::new(slot, Source::Tap).data(), flags)
             .map_err(Error::Watch)?;
         self.indexes.insert(index, slot);
@@ -292,7 +296,7 @@ impl Worker {
     }
 
     /// Replaces the error eventfd of a started ring.
-    pub(crate) fn set_error(&mut self, pair: u16, receive: bool, error: Option<OwnedFd>) {
+    pub(crate) fn set_error(&mut self, pair: u16, receive: bool, error: Option<Arc<OwnedFd>>) {
         let Some(&index) = self.indexes.get(&pair) else { return };
         let slot = &mut self.slots[index];
         if receive {
@@ -305,11 +309,11 @@ impl Worker {
     /// Goes on in another memory table. A ring that does not fit into it is broken.
     pub(crate) fn update_memory(&mut self, memory: &crate::memory::GuestMemory) {
         for slot in &mut self.slots {
-            if let Some(ring) = slot.transmit.ring.as_mut() {
+            if let Some(ring) = slot.transmit.ring.as_mut().filter(|_| !slot.transmit.broken) {
                 let result = ring.update_memory(memory).map(|()| Progress::More).map_err(Halt::Ring);
                 settle(&mut slot.transmit, Some(result), slot.index, "transmit", &slot.counters);
             }
-            if let Some(ring) = slot.receive.ring.as_mut() {
+            if let Some(ring) = slot.receive.ring.as_mut().filter(|_| !slot.receive.broken) {
                 let result = ring.update_memory(memory).map(|()| Progress::More).map_err(Halt::Ring);
                 settle(&mut slot.receive, Some(result), slot.index, "receive", &slot.counters);
             }

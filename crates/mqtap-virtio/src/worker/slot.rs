@@ -51,7 +51,7 @@ impl Token {
 pub(super) struct Slot<R> {
     pub(super) ring: Option<R>,
     pub(super) kick: Option<OwnedFd>,
-    pub(super) error: Option<OwnedFd>,
+    pub(super) error: Option<Arc<OwnedFd>>,
     /// Whether there may be something to do.
     pub(super) ready: bool,
     /// Whether the ring waits for the tap.
