@@ -342,9 +342,9 @@ impl<'d, D: Device> Session<'d, D> {
         self.features = None;
         self.log_all = false;
         self.status = 0;
-        self.enable_first_pair().map_err(RequestError::device)?;
-        // The device forgot its memory; the frontend counts on its being there.
+        // The device forgot its memory; the frontend counts on its being there. It is ours again when the device has it.
         let (table, memory) = (std::mem::take(&mut self.table), self.memory.take());
+        self.enable_first_pair().map_err(RequestError::device)?;
         if memory.is_some() {
             self.give_memory(memory.as_ref())?;
         }
