@@ -128,6 +128,20 @@ fn memory_the_device_refuses_after_a_reset() {
     assert_eq!(serving.calls().len(), 2, "memory and a start");
 }
 
+/// The same when it does not get as far, because its first pair cannot be enabled.
+#[test]
+fn memory_is_forgotten_when_a_reset_stops_halfway() {
+    let (serving, frontend, guest) = ready();
+    serving.record.fail("enable");
+    assert_eq!(frontend.ack(ResetDevice, &[], &[]), 1);
+    serving.calls();
+    frontend.tell(SetFeatures, &longs(&[VERSION_1 | PROTOCOL_FEATURES]), &[]);
+    frontend.start_ring(0, 0);
+    assert!(!serving.calls().iter().any(|call| call.starts_with("start")));
+    assert_eq!(frontend.add_region(Guest::region(), guest.ram.fd()), 0);
+    assert!(serving.calls().iter().any(|call| call.starts_with("start")));
+}
+
 #[test]
 fn a_descriptor_with_rem_mem_reg_is_closed() {
     let (serving, frontend, guest) = ready();
