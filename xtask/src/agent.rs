@@ -100,7 +100,7 @@ impl Agent {
                         ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
                     ) =>
                 {
-                    alive()?
+                    alive()?;
                 }
                 Ok(_) | Err(_) => {
                     // QEMU is on its way out; its own last words say more than ours.

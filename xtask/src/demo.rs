@@ -35,9 +35,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     if embedded {
-        embedded::show()?
+        embedded::show()?;
     } else {
-        guest::show()?
+        guest::show()?;
     }
     Ok(ExitCode::SUCCESS)
 }

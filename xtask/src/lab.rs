@@ -13,6 +13,8 @@ use crate::serve::{Backend, BackendKind, TapSpec};
 pub(crate) struct Stage {
     pub(crate) kind: BackendKind,
     pub(crate) image: Option<Image>,
+    /// Root of the machine, not only of a user namespace.
+    pub(crate) real_root: bool,
 }
 
 /// One scenario's own world; gone when dropped.

@@ -4,6 +4,7 @@
 mod agent;
 mod counters;
 mod cpio;
+mod crate_tests;
 mod demo;
 mod e2e;
 mod fuzz;

@@ -96,10 +96,6 @@ impl Backend {
         Ok(())
     }
 
-    pub(crate) fn kind(&self) -> BackendKind {
-        self.kind
-    }
-
     /// The vhost-user socket of a tap.
     pub(crate) fn socket(&self, index: usize) -> &Path {
         &self.sockets[index]

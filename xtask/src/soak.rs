@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crate::crate_tests::Count;
 use crate::lab::Stage;
-use crate::outcome::{Result, say};
+use crate::outcome::{Result, fail};
 use crate::serve::{self, BackendKind};
 use crate::{e2e, image, setup};
 
@@ -21,18 +22,19 @@ const SCENARIOS: [&str; 4] =
     ["guest.resize-under-load", "guest.reconnect", "kill.any-moment", "kill.deleted-tap"];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if !setup::is_root() {
+        return fail("this needs root");
+    }
     setup::ensure(&[setup::BASE, setup::GUEST])?;
     serve::build_release(&["mqtap-cli"])?;
-    let stage = Stage { kind: BackendKind::Mqtap, image: Some(image::build()?) };
+    let stage = Stage { kind: BackendKind::Mqtap, image: Some(image::build()?), real_root: false };
     let scenarios: Vec<_> =
         SCENARIOS.iter().flat_map(|name| e2e::selected(Some(name), BackendKind::Mqtap)).collect();
     let end = Instant::now() + Duration::from_secs(60 * arguments.minutes);
-    let (mut passed, mut failed) = (0, 0);
-    while failed == 0 && Instant::now() < end {
-        let (good, bad) = e2e::run(&scenarios, &stage);
-        passed += good;
-        failed += bad;
+    let mut count = Count::default();
+    while count.failed == 0 && Instant::now() < end {
+        count += e2e::run(&scenarios, &stage);
     }
-    say(format!("\n{passed} passed, {failed} failed"));
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    count.say();
+    Ok(if count.bad() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

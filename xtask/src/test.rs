@@ -1,21 +1,29 @@
 //! `cargo xtask test`: everything that can be tested on this machine.
 
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
+use crate::crate_tests::{self, Count};
 use crate::lab::Stage;
-use crate::outcome::{Result, fail, say};
+use crate::outcome::{Context as _, Result, fail, say};
 use crate::serve::{self, BackendKind};
-use crate::{e2e, image, paths, process, setup};
+use crate::{e2e, image, setup};
 
 /// What to test.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// `cargo` (all tests of the crates), one group of scenarios (guest, dpdk, kill) or one scenario (guest.pairs) only
+    /// `cargo` (the tests of the crates), one group of scenarios (guest, dpdk, kill) or one scenario
+    /// (guest.pairs) only
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Who serves the guest; `qemu` checks the scenarios themselves.
+    /// Who serves the guest; `qemu` checks the scenarios themselves
     #[arg(long, value_enum, default_value = "mqtap")]
     backend: BackendKind,
+    /// Print the names of the scenarios and end
+    #[arg(long)]
+    list: bool,
+    /// Everything is installed and built; the task calls itself with this in a user namespace
+    #[arg(long, hide = true)]
+    prepared: bool,
 }
 
 /// The name of what `cargo test` runs.
@@ -24,42 +32,68 @@ const CARGO: &str = "cargo";
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let only = arguments.only.as_deref();
     let scenarios = if only == Some(CARGO) { Vec::new() } else { e2e::selected(only, arguments.backend) };
-    if scenarios.is_empty() && only != Some(CARGO) {
-        return fail("no test has that name");
-    }
-    setup::ensure(&[setup::BASE])?;
-    if only.is_none() || only == Some(CARGO) {
-        crates()?;
-    }
-    if scenarios.is_empty() {
+    if arguments.list {
+        for scenario in &scenarios {
+            say(&scenario.name);
+        }
         return Ok(ExitCode::SUCCESS);
     }
-    setup::ensure(&[setup::GUEST])?;
-    if arguments.backend == BackendKind::Mqtap {
-        serve::build_release(&["mqtap-cli"])?;
+    if scenarios.is_empty() && only != Some(CARGO) {
+        return fail("no test has that name; `cargo xtask test --list` names them");
     }
-    let stage = Stage { kind: arguments.backend, image: Some(image::build()?) };
-    let (passed, failed) = e2e::run(&scenarios, &stage);
-    say(format!("\n{passed} passed, {failed} failed"));
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+
+    let mut count = Count::default();
+    if !arguments.prepared {
+        setup::ensure(&[setup::BASE])?;
+        if !scenarios.is_empty() {
+            // Before an hour of tests, not after it.
+            setup::ensure(&[setup::GUEST])?;
+            image::build()?;
+        }
+        if only.is_none() || only == Some(CARGO) {
+            count += crate_tests::run()?;
+        }
+        if !scenarios.is_empty() && arguments.backend == BackendKind::Mqtap {
+            say("\nbuilding the daemon (release)");
+            serve::build_release(&["mqtap-cli"])?;
+        }
+    }
+    if !scenarios.is_empty() {
+        if setup::is_root() {
+            say(format!("\n{} scenarios:", scenarios.len()));
+            let stage = Stage {
+                kind: arguments.backend,
+                image: Some(image::build()?),
+                real_root: !arguments.prepared,
+            };
+            count += e2e::run(&scenarios, &stage);
+        } else {
+            count += in_user_namespace(arguments)?;
+        }
+    }
+    count.say();
+    Ok(if count.bad() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The tests of the crates, and those of the tap crate as another operating system has it.
-fn crates() -> Result<()> {
-    let cargo = || Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    process::show(cargo().current_dir(paths::root()).args(["test", "--workspace", "--quiet"]))?;
-    say("the tap crate on another operating system:");
-    let mut other = cargo();
-    other.current_dir(paths::root()).args([
-        "test",
-        "--quiet",
-        "--package",
-        "mqtap",
-        "--lib",
-        "--test",
-        "other_os",
-    ]);
-    // Flags of its own want a build directory of its own.
-    other.env("RUSTFLAGS", "--cfg mqtap_other_os").env("CARGO_TARGET_DIR", paths::target().join("other-os"));
-    process::show(&mut other)
+/// Who is not root becomes so in a namespace, in which network namespaces and taps can be made.
+fn in_user_namespace(arguments: &Arguments) -> Result<Count> {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--"]).arg(std::env::current_exe()?);
+    command.args(["test", "--prepared"]);
+    if let Some(only) = &arguments.only {
+        command.args(["--only", only]);
+    }
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context(|| "cannot start `unshare`".to_owned())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    say(text.trim_end());
+    let last = text.lines().last().unwrap_or_default();
+    let number = |name: &str| last.split(", ").find_map(|part| part.strip_suffix(name)?.trim().parse().ok());
+    match (number("passed"), number("failed")) {
+        (Some(passed), Some(failed)) => Ok(Count { passed, failed, skipped: 0 }),
+        _ => fail("the scenarios did not run; without user namespaces they need root"),
+    }
 }

@@ -54,7 +54,7 @@ impl Servers {
 
     /// One flow from each of the guest's CPUs at once: the guest's driver sends what CPU i has to say on queue i, and the tap
     /// answers a flow on the queue it came from, so this reaches every queue pair both ways.
-    pub(crate) fn from_each_cpu(&mut self, guest: &mut Guest, megabytes: u32) -> Result<()> {
+    pub(crate) fn load_each_cpu(&mut self, guest: &mut Guest, megabytes: u32) -> Result<()> {
         let mut script = String::new();
         for (cpu, _) in self.processes.iter().enumerate() {
             let port = usize::from(FIRST_PORT) + cpu;
@@ -186,7 +186,7 @@ impl Payload {
     }
 
     /// Lets the guest fetch the file over TCP, and compares the sums.
-    pub(crate) fn to_guest(&self, lab: &Lab, guest: &mut Guest) -> Result<()> {
+    pub(crate) fn send_to_guest(&self, lab: &Lab, guest: &mut Guest) -> Result<()> {
         let mut command = lab.namespace.command("busybox");
         command.args(["httpd", "-f", "-p", "9000", "-h"]).arg(&lab.logs).stdin(Stdio::null());
         let mut server = Supervised::start(&mut command, "httpd", &lab.logs.join("httpd.log"))?;
@@ -205,7 +205,7 @@ impl Payload {
     }
 
     /// Fetches what the guest received back, and compares the sums.
-    pub(crate) fn from_guest(&self, lab: &Lab, guest: &mut Guest) -> Result<()> {
+    pub(crate) fn fetch_from_guest(&self, lab: &Lab, guest: &mut Guest) -> Result<()> {
         guest.attempt("httpd -p 9001 -h /tmp", QUICK)?;
         let back = lab.logs.join("payload.back");
         let fetch = format!("busybox wget -q -O {} http://{}:9001/payload", back.display(), guest_address(0));
@@ -217,8 +217,8 @@ impl Payload {
 
     /// There and back.
     pub(crate) fn round_trip(&self, lab: &Lab, guest: &mut Guest) -> Result<()> {
-        self.to_guest(lab, guest)?;
-        self.from_guest(lab, guest)
+        self.send_to_guest(lab, guest)?;
+        self.fetch_from_guest(lab, guest)
     }
 }
 

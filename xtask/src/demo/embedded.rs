@@ -13,7 +13,7 @@ use crate::traffic;
 const QUICK: Duration = Duration::from_secs(20);
 
 pub(super) fn show() -> Result<()> {
-    let stage = Stage { kind: BackendKind::Mqtap, image: None };
+    let stage = Stage { kind: BackendKind::Mqtap, image: None, real_root: false };
     say(
         "`mqtap serve --netdev tap,id=hn0,ifname=tap0,queues=4 --socket …` in a network namespace of its own",
     );

@@ -8,7 +8,7 @@ use crate::serve::{BackendKind, TapSpec};
 use crate::{image, process, traffic};
 
 pub(super) fn show() -> Result<()> {
-    let stage = Stage { kind: BackendKind::Mqtap, image: Some(image::build()?) };
+    let stage = Stage { kind: BackendKind::Mqtap, image: Some(image::build()?), real_root: false };
     say(
         "`mqtap serve --netdev tap,id=hn0,ifname=tap0,queues=4 --socket …` in a network namespace of its own",
     );

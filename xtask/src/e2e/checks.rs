@@ -108,7 +108,7 @@ fn explain(frames: Frames) -> String {
 pub(super) fn every_pair_both_ways(lab: &mut Lab, guest: &mut Guest, pairs: u16) -> Result<()> {
     let mut servers = Servers::start(lab, 0, pairs)?;
     let before = Snapshot::take(lab, guest, pairs)?;
-    servers.from_each_cpu(guest, 2)?;
+    servers.load_each_cpu(guest, 2)?;
     Snapshot::take(lab, guest, pairs)?.carried_since(&before, 0..pairs)
 }
 

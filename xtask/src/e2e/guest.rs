@@ -114,9 +114,9 @@ pub(super) fn tso(stage: &Stage, name: &str) -> Result<()> {
     let payload = Payload::create(&lab, 64)?;
     // Only the direction of the data counts; acknowledgements are small. Without super-frames no average can exceed 1514.
     let start = checks::LinkBytes::take(&lab, "tap0")?;
-    payload.to_guest(&lab, &mut guest)?;
+    payload.send_to_guest(&lab, &mut guest)?;
     let middle = checks::LinkBytes::take(&lab, "tap0")?;
-    payload.from_guest(&lab, &mut guest)?;
+    payload.fetch_from_guest(&lab, &mut guest)?;
     let end = checks::LinkBytes::take(&lab, "tap0")?;
     let (to_guest, from_guest) = (middle.average_since(&start).0, end.average_since(&middle).1);
     if to_guest < 1600 || from_guest < 1600 {

@@ -7,9 +7,11 @@ mod kill;
 
 use std::time::Instant;
 
+use crate::crate_tests::Count;
 use crate::lab::Stage;
 use crate::outcome::{Result, say};
 use crate::serve::BackendKind;
+use crate::{paths, process};
 
 type Run = Box<dyn Fn(&Stage, &str) -> Result<()>>;
 
@@ -18,6 +20,7 @@ pub(crate) struct Scenario {
     /// `group.name`; `--only` takes either.
     pub(crate) name: String,
     run: Run,
+    needs_root: bool,
 }
 
 impl Scenario {
@@ -57,9 +60,14 @@ const PLAIN: &[Plain] = &[
 ];
 
 fn all() -> Vec<Scenario> {
-    let plain = PLAIN.iter().map(|(name, run)| Scenario { name: (*name).to_owned(), run: Box::new(run) });
+    let plain = PLAIN.iter().map(|(name, run)| Scenario {
+        name: (*name).to_owned(),
+        run: Box::new(run),
+        needs_root: false,
+    });
     let dpdk = dpdk::drivers().into_iter().map(|(name, driver)| Scenario {
         name,
+        needs_root: driver.hugepages,
         run: Box::new(move |stage, name| dpdk::run(stage, name, driver)),
     });
     plain.chain(dpdk).collect()
@@ -74,27 +82,47 @@ pub(crate) fn selected(only: Option<&str>, kind: BackendKind) -> Vec<Scenario> {
         .collect()
 }
 
-/// Runs scenarios one after the other; returns how many passed and failed.
-pub(crate) fn run(scenarios: &[Scenario], stage: &Stage) -> (u32, u32) {
-    let (mut passed, mut failed) = (0, 0);
+/// Runs scenarios one after the other.
+pub(crate) fn run(scenarios: &[Scenario], stage: &Stage) -> Count {
+    let mut count = Count::default();
     for scenario in scenarios {
+        if scenario.needs_root && !stage.real_root {
+            count.skipped += 1;
+            say(format!("  SKIP  {:<36} needs root, for huge pages", scenario.name));
+            continue;
+        }
         let start = Instant::now();
         let result = (scenario.run)(stage, &scenario.name);
         let seconds = start.elapsed().as_secs_f32();
         match result {
             Ok(()) => {
-                passed += 1;
+                count.passed += 1;
                 say(format!("  ok    {:<36} {seconds:5.1} s", scenario.name));
             }
             Err(error) => {
-                failed += 1;
-                say(format!(
-                    "  FAIL  {:<36} {seconds:5.1} s\n        {}",
-                    scenario.name,
-                    error.to_string().replace('\n', "\n        ")
-                ));
+                count.failed += 1;
+                let error = error.to_string().replace('\n', "\n        ");
+                say(format!("  FAIL  {:<36} {seconds:5.1} s\n        {error}", scenario.name));
+                say(last_words(&scenario.name));
             }
         }
     }
-    (passed, failed)
+    count
+}
+
+/// The end of each log of a scenario: the machine that ran it may be gone when somebody reads this.
+fn last_words(scenario: &str) -> String {
+    let directory = paths::target().join("xtask-logs").join(scenario);
+    let mut text = format!("        logs: {}", directory.display());
+    let Ok(entries) = std::fs::read_dir(&directory) else { return text };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let wanted =
+            path.extension().is_some_and(|kind| kind == "log" || kind == "console" || kind == "qemu");
+        let content = if wanted { std::fs::read(&path).unwrap_or_default() } else { Vec::new() };
+        if !content.is_empty() {
+            let lines = process::tail(&String::from_utf8_lossy(&content), 12).replace('\n', "\n          | ");
+            text.push_str(&format!("\n        {}:\n          | {lines}", path.display()));
+        }
+    }
+    text
 }
