@@ -4,26 +4,9 @@ use std::os::fd::OwnedFd;
 
 use mqtap::MacAddress;
 use mqtap_virtio::memory::{GuestAddress, GuestMemory};
-use mqtap_virtio::ring::{RingAddresses, RingBase};
+use mqtap_virtio::ring::RingBase;
 
-/// Everything a ring needs to run, given at once when it starts.
-#[derive(Debug)]
-pub struct RingStart {
-    /// Number of descriptors: at most [`Device::max_ring_size`]; a power of two unless the packed
-    /// layout was negotiated.
-    pub size: u16,
-    /// Where the ring is. Every part lies in the memory of the last [`Device::set_memory`].
-    pub addresses: RingAddresses,
-    /// Where to go on (vhost-user `SET_VRING_BASE`).
-    pub base: RingBase,
-    /// Readable when the driver made chains available. `None`: the frontend does not kick, the ring is
-    /// to be polled.
-    pub kick: Option<OwnedFd>,
-    /// Written when chains were completed. `None`: the driver polls.
-    pub call: Option<OwnedFd>,
-    /// Written when the ring was found broken and stopped.
-    pub error: Option<OwnedFd>,
-}
+pub use mqtap_virtio::nic::RingSetup as RingStart;
 
 /// A virtio-net device as the protocol sees it: features, memory, and rings 2i (receive) and 2i+1
 /// (transmit) of queue pair i.
@@ -89,7 +72,7 @@ pub trait Device {
     fn set_ring_enabled(&mut self, ring: u16, enabled: bool) -> Result<(), Self::Error>;
 
     /// Moves where the used-ring writes of a started ring are logged, at the start and the end of a
-    /// migration ([`RingAddresses::log`]); the ring goes on where it is.
+    /// migration ([`RingAddresses::log`](mqtap_virtio::ring::RingAddresses::log)); the ring goes on where it is.
     ///
     /// # Errors
     /// If the device cannot; the ring is as before.

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use mqtap::MacAddress;
 use mqtap_virtio::memory::{GuestAddress, GuestMemory};
-use mqtap_virtio::nic::{Error, Nic, RingSetup};
+use mqtap_virtio::nic::{Error, Nic};
 use mqtap_virtio::ring::RingBase;
 
 use crate::{Device, RingStart};
@@ -33,8 +33,7 @@ impl Device for Nic {
     }
 
     fn start_ring(&mut self, ring: u16, start: RingStart) -> Result<(), Error> {
-        let RingStart { size, addresses, base, kick, call, error } = start;
-        Nic::start_ring(self, ring, RingSetup { size, addresses, base, kick, call, error })
+        Nic::start_ring(self, ring, start)
     }
 
     fn stop_ring(&mut self, ring: u16) -> Result<RingBase, Error> {

@@ -4,7 +4,7 @@ use mqtap::MacAddress;
 
 use crate::{ring, worker};
 
-/// Why a request to a [`Nic`] failed.
+/// Why a request to a [`Nic`](super::Nic) failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

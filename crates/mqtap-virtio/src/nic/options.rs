@@ -21,7 +21,7 @@ pub enum Carrier {
     AlwaysOff,
 }
 
-/// How a [`Nic`] is made.
+/// How a [`Nic`](super::Nic) is made.
 #[derive(Clone, Debug)]
 pub struct NicOptions {
     /// Told to the driver by frontends that ask for the configuration space; others choose for themselves.
