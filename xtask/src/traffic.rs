@@ -59,9 +59,12 @@ impl Servers {
         for (cpu, _) in self.processes.iter().enumerate() {
             let port = usize::from(FIRST_PORT) + cpu;
             let address = host_address(self.wire);
+            let mask = 1_u32 << cpu;
+            // A server closes its port for a moment between two tests.
             script.push_str(&format!(
-                "(taskset {mask:x} iperf3 -c {address} -p {port} -n {megabytes}M > /tmp/flow{cpu} 2>&1 || {{ echo flow {cpu} failed; tail -n 3 /tmp/flow{cpu}; }}) & ",
-                mask = 1_u32 << cpu,
+                "(n=0; until taskset {mask:x} iperf3 -c {address} -p {port} -n {megabytes}M > /tmp/flow{cpu} 2>&1; do \
+                 n=$((n+1)); [ $n -lt 5 ] || {{ echo flow {cpu} failed; tail -n 3 /tmp/flow{cpu}; break; }}; sleep 0.5; \
+                 done) & ",
             ));
         }
         script.push_str("wait");
@@ -111,11 +114,22 @@ pub(crate) fn serve_in_guest(guest: &mut Guest) -> Result<()> {
     guest.run("iperf3 -s -D").map(|_| ())
 }
 
-/// Starts an iperf3 client on the host's side; the guest must serve.
+/// Starts an iperf3 client on the host's side, and returns when its traffic runs; the guest must serve.
 pub(crate) fn start_client(lab: &Lab, options: &str, log: &str) -> Result<Supervised> {
-    let mut command = lab.namespace.command("iperf3");
-    command.args(["-c", &guest_address(0), "--json"]).args(options.split_whitespace()).stdin(Stdio::null());
-    Supervised::start(&mut command, "iperf3 -c", &lab.logs.join(log))
+    let mut refused = 0;
+    loop {
+        let mut command = lab.namespace.command("iperf3");
+        command
+            .args(["-c", &guest_address(0), "--json"])
+            .args(options.split_whitespace())
+            .stdin(Stdio::null());
+        let mut client = Supervised::start(&mut command, "iperf3 -c", &lab.logs.join(log))?;
+        // A server needs a moment to start, closes its port between two tests, and a slow guest takes its time.
+        if client.wait(Duration::from_millis(700))?.is_none() || refused == 20 {
+            return Ok(client);
+        }
+        refused += 1;
+    }
 }
 
 /// Waits for an iperf3 client and returns its report.
