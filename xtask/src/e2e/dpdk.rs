@@ -79,6 +79,11 @@ fn answers_pings(lab: &mut Lab, testpmd: &mut Testpmd, queues: u16) -> Result<()
     const FLOWS: usize = 16;
     testpmd.command("set fwd icmpecho")?;
     testpmd.command("start")?;
+    // It begins by throwing away what its queues hold, and says nothing when that is done.
+    process::until(Duration::from_secs(20), "testpmd to answer", || {
+        let text = lab.namespace.shell("ping -q -c 1 -W 1 10.77.0.2 || true", Duration::from_secs(20))?;
+        Ok(text.contains(" 0% packet loss").then_some(()))
+    })?;
     let pings = format!(
         "for i in $(seq 2 {}); do ping -q -c 50 -i 0.01 -W 5 -s 1400 10.77.0.$i & done; wait",
         FLOWS + 1
@@ -86,7 +91,10 @@ fn answers_pings(lab: &mut Lab, testpmd: &mut Testpmd, queues: u16) -> Result<()
     let text = lab.namespace.shell(&pings, Duration::from_secs(60))?;
     testpmd.command("stop")?;
     if text.matches(" 0% packet loss").count() != FLOWS {
-        return fail(format!("pings were lost:\n{text}"));
+        let lost: Vec<&str> = text.lines().filter(|line| line.contains("% packet loss")).collect();
+        let daemon = lab.backend.counters()?.map(|table| table.text).unwrap_or_default();
+        let kernel = lab.namespace.shell("cat /proc/net/snmp | grep -E '^(Ip|Icmp):'; cat /proc/net/raw /proc/net/icmp; ip -s -s link show tap0", Duration::from_secs(20))?;
+        return fail(format!("pings were lost:\n{}\n{daemon}\n{kernel}", lost.join("\n")));
     }
     if let Some(table) = lab.backend.counters()? {
         for pair in 0..queues {
