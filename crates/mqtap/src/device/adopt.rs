@@ -66,7 +66,7 @@ pub(super) fn adopt(numbers: &[RawFd]) -> Result<TapDevice, Error> {
         vnet_header,
         persistent: AtomicBool::new(first.has(flag::PERSIST)),
         supported_offloads,
-        links,
+        links: Arc::new(links),
     })
 }
 

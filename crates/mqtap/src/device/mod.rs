@@ -5,6 +5,7 @@ mod error;
 mod known;
 mod namespace;
 mod open;
+mod restore;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use rustix::io::Errno;
 pub use error::Error;
 pub(crate) use known::offloads_of_kernel;
 pub use namespace::Namespace;
+pub(crate) use open::Opening;
 
 use crate::link::{self, Link, Links};
 use crate::mac::MacAddress;
@@ -114,7 +116,7 @@ pub struct TapDevice {
     vnet_header: bool,
     persistent: AtomicBool,
     supported_offloads: Offloads,
-    links: Links,
+    links: Arc<Links>,
 }
 
 impl TapDevice {

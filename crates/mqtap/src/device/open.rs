@@ -1,12 +1,13 @@
 //! Opening a device: inspect, open, verify, set.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rustix::io::Errno;
 
 use super::namespace::visit_namespace;
+use super::restore::Restore;
 use super::{Error, MAX_QUEUES, MultiQueue, OpenOptions, TapDevice, VnetHeaderMode, known, setting};
 use crate::capabilities::Capabilities;
 use crate::link::{self, Holder, Link, Links, TunLink};
@@ -17,23 +18,96 @@ use crate::sys::{self, Interface, flag};
 /// How often somebody else may make the interface between our look and our try, before we give up.
 const ATTEMPTS: u32 = 3;
 
-pub(super) fn open(options: &OpenOptions) -> Result<TapDevice, Error> {
-    if !sys::SUPPORTED {
-        return Err(Error::Unsupported);
-    }
-    if !(1..=MAX_QUEUES).contains(&options.queues) {
-        return Err(Error::QueueCount(options.queues.into()));
-    }
-    match &options.namespace {
-        None => open_here(options),
-        Some(namespace) => {
-            let file = namespace.open()?;
-            visit_namespace(file.as_fd(), &namespace.path(), || open_here(options))
+/// A device that is being opened. Dropped before it is [finished](Self::finish), it leaves things as they were.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    // In this order: the queues are closed before an idle device gets back what it had.
+    device: TapDevice,
+    restore: Option<Restore>,
+    options: OpenOptions,
+    /// What was there before.
+    existing: Option<TunLink>,
+    /// `/dev/net/tun`, opened in the right namespace, for each queue to come.
+    spare: Vec<OwnedFd>,
+    /// What each queue was, or is to be, opened with.
+    flags: u16,
+    /// Others have queues attached, and so a say in the settings.
+    joined: bool,
+}
+
+impl Opening {
+    /// Looks at what is there, and opens queue 0.
+    pub(crate) fn begin(options: &OpenOptions) -> Result<Self, Error> {
+        if !sys::SUPPORTED {
+            return Err(Error::Unsupported);
         }
+        if !(1..=MAX_QUEUES).contains(&options.queues) {
+            return Err(Error::QueueCount(options.queues.into()));
+        }
+        match &options.namespace {
+            None => begin_here(options),
+            Some(namespace) => {
+                let file = namespace.open()?;
+                visit_namespace(file.as_fd(), &namespace.path(), || begin_here(options))
+            }
+        }
+    }
+
+    /// Opens the queues after the first.
+    pub(crate) fn open_queues(&mut self) -> Result<(), Error> {
+        let (name, multi_queue) = (self.device.name, self.device.multi_queue);
+        for (queue, fd) in (1..).zip(self.spare.drain(..)) {
+            let request = Interface { name: name.to_kernel(), flags: self.flags };
+            let join = |errno| refused(NameRequest::Exact(name), self.existing, queue, errno);
+            sys::set_interface(fd.as_fd(), request).map_err(join)?;
+            verify(fd.as_fd(), name, self.flags)?;
+            self.device.queues.push(Arc::new(TapQueue::new(fd, queue, name, multi_queue)));
+        }
+        verify_joined(&self.device, self.options.exclusive)
+    }
+
+    /// Makes the settings that were asked for.
+    pub(crate) fn settle(&self) -> Result<(), Error> {
+        let Self { device, options, joined, .. } = self;
+        if let Some(bytes) = options.send_buffer {
+            device.set_send_buffer(bytes)?;
+        }
+        if options.carrier || !joined {
+            device.set_carrier(options.carrier)?;
+        }
+        if options.start_detached {
+            device.attach_first(0)?;
+        }
+        // Last, because these outlive a failure.
+        if let Some(uid) = options.owner {
+            device.set_owner(uid)?;
+        }
+        if let Some(gid) = options.group {
+            device.set_group(gid)?;
+        }
+        if let Some(persist) = options.persist {
+            device.set_persist(persist)?;
+        }
+        Ok(())
+    }
+
+    /// The device is open, and stays so.
+    pub(crate) fn finish(mut self) -> TapDevice {
+        if let Some(restore) = self.restore.take() {
+            restore.forget();
+        }
+        self.device
     }
 }
 
-fn open_here(options: &OpenOptions) -> Result<TapDevice, Error> {
+pub(super) fn open(options: &OpenOptions) -> Result<TapDevice, Error> {
+    let mut opening = Opening::begin(options)?;
+    opening.open_queues()?;
+    opening.settle()?;
+    Ok(opening.finish())
+}
+
+fn begin_here(options: &OpenOptions) -> Result<Opening, Error> {
     let mut attempt = 1;
     loop {
         let links = Links::open()?;
@@ -41,64 +115,36 @@ fn open_here(options: &OpenOptions) -> Result<TapDevice, Error> {
             NameRequest::Exact(name) => links.find(name)?,
             NameRequest::Pattern(_) | NameRequest::KernelChoice => None,
         };
-        let existing = existing.map(|link| inspect(&link, options)).transpose()?;
-        match open_inspected(options, links, existing) {
+        let existing = existing.map(|link| inspect(link, options)).transpose()?;
+        let fresh = existing.is_none();
+        match begin_inspected(options, Arc::new(links), existing.as_ref()) {
             // Not there when we looked, there when we tried.
-            Err(Error::Changed(_)) if existing.is_none() && attempt < ATTEMPTS => attempt += 1,
-            Err(error) => {
-                if let Some(existing) = existing {
-                    existing.restore();
-                }
-                return Err(error);
-            }
-            opened => return opened,
+            Err(Error::Changed(_)) if fresh && attempt < ATTEMPTS => attempt += 1,
+            result => return result,
         }
     }
 }
 
 /// What was there before us.
-#[derive(Clone, Copy)]
 struct Existing {
-    name: InterfaceName,
-    index: u32,
+    link: Link,
     tun: TunLink,
 }
 
-impl Existing {
-    /// The first to attach to an idle device decides its flags (drivers/net/tun.c: `tun_set_iff`). Once we failed and have
-    /// no queue any more, it gets back those that it had. Nothing can be done about a failure of this.
-    fn restore(&self) {
-        if !self.tun.persistent || self.tun.queues() > 0 {
-            return;
-        }
-        // Only if it is there and differs: a device is not to be made here.
-        let now = Links::open().and_then(|links| links.find(self.name)).ok().flatten();
-        let Some(now) = now.filter(|link| link.index == self.index).and_then(|link| link.tun) else { return };
-        let kept = |tun: TunLink| (tun.packet_information, tun.vnet_header);
-        if kept(now) == kept(self.tun) {
-            return;
-        }
-        let mut flags = flag::TAP;
-        for (bit, on) in [
-            (flag::NO_PI, !self.tun.packet_information),
-            (flag::VNET_HDR, self.tun.vnet_header),
-            (flag::MULTI_QUEUE, self.tun.multi_queue),
-        ] {
-            flags |= if on { bit } else { 0 };
-        }
-        if let Ok(fd) = sys::open() {
-            let _ = sys::set_interface(fd.as_fd(), Interface { name: self.name.to_kernel(), flags });
-        }
-    }
-}
-
-fn open_inspected(
+fn begin_inspected(
     options: &OpenOptions,
-    links: Links,
-    existing: Option<Existing>,
-) -> Result<TapDevice, Error> {
+    links: Arc<Links>,
+    existing: Option<&Existing>,
+) -> Result<Opening, Error> {
+    let restore = match existing {
+        Some(Existing { link, tun }) => Restore::prepare(link, *tun, &links)?,
+        None => None,
+    };
     let tun = existing.map(|existing| existing.tun);
     let first = sys::open().map_err(Error::from_open)?;
+    // The others now as well, in the namespace that this thread is in, and before anything is made.
+    let spare =
+        (1..options.queues).map(|_| sys::open().map_err(Error::from_open)).collect::<Result<Vec<_>, _>>()?;
     let capabilities = Capabilities::of(first.as_fd()).map_err(|errno| Error::TunOpen { errno })?;
     let flags = wanted_flags(options, capabilities, tun)?;
     let mut creation = 0;
@@ -124,7 +170,7 @@ fn open_inspected(
     })?;
     verify(first.as_fd(), name, flags)?;
     let link = links.find(name)?.ok_or(Error::Changed(name))?;
-    if existing.is_some_and(|existing| existing.index != link.index) {
+    if existing.is_some_and(|existing| existing.link.index != link.index) {
         return Err(Error::Changed(name));
     }
     verify_link(&link)?;
@@ -140,18 +186,8 @@ fn open_inspected(
     }
     let joined = used_by_others(&link, 1);
     let supported_offloads = known::set_unless(joined, first.as_fd(), name, vnet_header)?;
-
-    let mut queues = vec![Arc::new(TapQueue::new(first, 0, name, multi_queue))];
-    for queue in 1..options.queues {
-        let fd = sys::open().map_err(Error::from_open)?;
-        let request = Interface { name: name.to_kernel(), flags };
-        let join = |errno| refused(NameRequest::Exact(name), tun, queue, errno);
-        sys::set_interface(fd.as_fd(), request).map_err(join)?;
-        verify(fd.as_fd(), name, flags)?;
-        queues.push(Arc::new(TapQueue::new(fd, queue, name, multi_queue)));
-    }
     let device = TapDevice {
-        queues,
+        queues: vec![Arc::new(TapQueue::new(first, 0, name, multi_queue))],
         name,
         index: link.index,
         multi_queue,
@@ -160,37 +196,11 @@ fn open_inspected(
         supported_offloads,
         links,
     };
-    verify_joined(&device, options.exclusive)?;
-    settle(&device, options, joined)?;
-    Ok(device)
-}
-
-/// The settings that were asked for.
-fn settle(device: &TapDevice, options: &OpenOptions, joined: bool) -> Result<(), Error> {
-    if let Some(bytes) = options.send_buffer {
-        device.set_send_buffer(bytes)?;
-    }
-    if options.carrier || !joined {
-        device.set_carrier(options.carrier)?;
-    }
-    if options.start_detached {
-        device.attach_first(0)?;
-    }
-    // Last, because these outlive a failure.
-    if let Some(uid) = options.owner {
-        device.set_owner(uid)?;
-    }
-    if let Some(gid) = options.group {
-        device.set_group(gid)?;
-    }
-    if let Some(persist) = options.persist {
-        device.set_persist(persist)?;
-    }
-    Ok(())
+    Ok(Opening { device, restore, options: options.clone(), existing: tun, spare, flags, joined })
 }
 
 /// Whether the existing interface can be what is asked for.
-fn inspect(link: &Link, options: &OpenOptions) -> Result<Existing, Error> {
+fn inspect(link: Link, options: &OpenOptions) -> Result<Existing, Error> {
     let interface = link.name;
     let tun = link.tun.filter(|tun| tun.tap).ok_or(Error::NotATap(interface))?;
     let several = options.queues > 1 || options.multi_queue == MultiQueue::Always;
@@ -207,7 +217,7 @@ fn inspect(link: &Link, options: &OpenOptions) -> Result<Existing, Error> {
         let queue = free as u16;
         return Err(Error::TooManyQueues { interface, queue, holders: link::holders(interface) });
     }
-    Ok(Existing { name: interface, index: link.index, tun })
+    Ok(Existing { link, tun })
 }
 
 fn wanted_flags(

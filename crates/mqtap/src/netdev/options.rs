@@ -99,6 +99,11 @@ impl Options {
         }
     }
 
+    /// The queues that are open already, by number: those of `fd` or `fds`.
+    pub(super) fn tap_fds(&self) -> Option<&[i32]> {
+        self.fds.as_deref().or(self.fd.as_ref().map(std::slice::from_ref))
+    }
+
     /// Whether vhost-net is asked for: `vhost` if given, else yes when `vhostforce=on` or vhost file descriptors are given, as in QEMU.
     pub fn wants_vhost(&self) -> bool {
         self.vhost

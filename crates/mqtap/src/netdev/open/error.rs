@@ -1,0 +1,81 @@
+//! Why a netdev could not be opened.
+
+use thiserror::Error;
+
+use super::super::error::OptionsError;
+use super::super::name::OptionName;
+use super::super::options::{Id, Options, Script};
+use crate::device;
+
+/// Why a netdev could not be opened. Nothing is left behind: no interface that was not there, and no open queue.
+#[non_exhaustive]
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The options make no sense.
+    #[error("netdev {id}: {source}")]
+    Options {
+        /// The netdev.
+        id: Id,
+        /// The mistake.
+        source: OptionsError,
+    },
+    /// The options make sense, but ask for something that this version cannot do.
+    #[error("netdev {id}: {option}= is not implemented yet; {}", remedy(*.option))]
+    NotImplemented {
+        /// The netdev.
+        id: Id,
+        /// The option.
+        option: OptionName,
+    },
+    /// The device could not be opened or adopted, or a setting of it could not be made.
+    #[error("netdev {id}: {source}")]
+    Device {
+        /// The netdev.
+        id: Id,
+        /// What went wrong.
+        source: device::Error,
+    },
+}
+
+impl Error {
+    /// Says which netdev an error of the device is about.
+    pub(super) fn device<E: Into<device::Error>>(options: &Options) -> impl Fn(E) -> Self {
+        let id = &options.id;
+        move |source| Self::Device { id: id.clone(), source: source.into() }
+    }
+}
+
+/// The first option that asks for something which this version cannot do.
+pub(super) fn not_implemented(options: &Options) -> Option<OptionName> {
+    let program = |script: &Option<Script>| matches!(script, Some(Script::Program(_)));
+    [
+        (OptionName::Script, program(&options.script)),
+        (OptionName::Downscript, program(&options.downscript)),
+        (OptionName::Helper, options.helper.is_some()),
+        (OptionName::Vhost, options.vhost == Some(true)),
+        (OptionName::Vhostfd, options.vhostfd.is_some()),
+        (OptionName::Vhostfds, options.vhostfds.is_some()),
+        (OptionName::Vhostforce, options.vhostforce == Some(true)),
+    ]
+    .into_iter()
+    .find_map(|(option, given)| given.then_some(option))
+}
+
+/// What to do instead of an option that is not implemented yet.
+fn remedy(option: OptionName) -> String {
+    match option {
+        OptionName::Script | OptionName::Downscript => {
+            format!(
+                "write `{option}=no` and set the interface up by other means, for example `ip link set tap0 master br0 up`"
+            )
+        }
+        OptionName::Helper => {
+            "name an interface that is on the bridge already with ifname=, or pass an open queue with fd="
+                .to_owned()
+        }
+        OptionName::Vhost | OptionName::Vhostforce => {
+            format!("leave it out, or write `{option}=off`: mqtap then moves the frames itself")
+        }
+        _ => format!("leave out {option}=: mqtap then moves the frames itself"),
+    }
+}

@@ -1,0 +1,88 @@
+//! From options to an open netdev, one step after the other. A step with something to it has a file here.
+//!
+//! What a step did, dropping its result undoes. So a failure undoes the steps before it, and the end of the netdev all of
+//! them, in reverse, without anybody having to say so: results are local variables here, which Rust drops last to first,
+//! and fields of [`Netdev`], which it drops first to last and which are thus in reverse.
+
+mod error;
+mod queues;
+mod settings;
+
+use std::sync::Arc;
+
+pub use error::Error;
+
+use super::options::{Id, Options};
+use crate::device::TapDevice;
+
+/// A netdev that is open: a tap device with its queues, and what was asked for.
+///
+/// Dropping the last reference to the device closes its queues, in reverse order; the interface goes away with the last of them unless it
+/// is persistent.
+#[derive(Debug)]
+pub struct Netdev {
+    options: Options,
+    // From here on in reverse: what was made last goes first.
+    device: Arc<TapDevice>,
+}
+
+/// In which state the queues of a netdev are left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OpenMode {
+    /// Every queue is attached: the kernel spreads frames over all of them at once.
+    #[default]
+    Attached,
+    /// Every queue is detached, and with `carrier=guest` the carrier is off: nothing arrives until a guest's driver has enabled queues. The
+    /// one queue of a device without `multi_queue` cannot be detached and stays attached.
+    Detached,
+}
+
+impl Netdev {
+    /// Opens a netdev with every queue attached.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_with`](Self::open_with).
+    pub fn open(options: &Options) -> Result<Self, Error> {
+        Self::open_with(options, OpenMode::Attached)
+    }
+
+    /// Checks the options, opens or adopts the queues, and makes the device-wide settings.
+    ///
+    /// File descriptors given by number become this netdev's own, and are closed with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] if [`Options::validate`] fails; [`Error::NotImplemented`]; [`Error::Device`] if the kernel
+    /// refuses. Either way everything is as before, except that file descriptors which were found to be good, and only then, are closed.
+    pub fn open_with(options: &Options, mode: OpenMode) -> Result<Self, Error> {
+        let id = &options.id;
+        options.validate().map_err(|source| Error::Options { id: id.clone(), source })?;
+        if let Some(option) = error::not_implemented(options) {
+            return Err(Error::NotImplemented { id: id.clone(), option });
+        }
+        if let Some(fds) = options.tap_fds() {
+            let device = queues::adopt(options, fds, mode)?;
+            return Ok(Self { options: options.clone(), device: Arc::new(device) });
+        }
+        let mut opening = queues::begin(options, mode)?;
+        opening.open_queues().map_err(Error::device(options))?;
+        opening.settle().map_err(Error::device(options))?;
+        Ok(Self { options: options.clone(), device: Arc::new(opening.finish()) })
+    }
+
+    /// What the netdev is called.
+    pub fn id(&self) -> &Id {
+        &self.options.id
+    }
+
+    /// What was asked for.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The device and its queues.
+    pub fn device(&self) -> &Arc<TapDevice> {
+        &self.device
+    }
+}
