@@ -108,8 +108,16 @@ pub struct Link {
     pub mtu: u32,
     /// Its own address, not the guest's. `None` for interfaces without one.
     pub mac: Option<MacAddress>,
+    /// The driver's name for what it is: `tun` (for taps as well), `macvtap`, `bridge`. `None` for hardware and the loopback.
+    pub kind: Option<String>,
+    /// Index of the interface that it stands on (a macvtap) or faces (a veth), possibly of another namespace.
+    pub parent: Option<u32>,
     /// Index of the bridge (or other master) it belongs to.
     pub master: Option<u32>,
+    /// The root queueing discipline: `noop` until the interface was up for the first time, unless one was set.
+    pub qdisc: Option<String>,
+    /// `txqueuelen`, in frames: for a tap the length of each queue's ring.
+    pub transmit_queue_length: u32,
     /// What only a tun or tap has; `None` for other kinds.
     pub tun: Option<TunLink>,
 }
@@ -180,6 +188,14 @@ impl Links {
         self.socket.get_by_index(index)
     }
 
+    /// All interfaces of the namespace, in the kernel's order.
+    ///
+    /// # Errors
+    /// [`Error::Socket`], [`Error::Refused`] (EINTR if the list kept changing while it was read).
+    pub fn list(&self) -> Result<Vec<Link>, Error> {
+        self.socket.list()
+    }
+
     /// Brings the interface up or down.
     ///
     /// # Errors
@@ -203,6 +219,15 @@ impl Links {
     /// [`Error::Socket`].
     pub fn set_mac(&self, index: u32, mac: MacAddress) -> Result<(), Error> {
         self.socket.set_mac(index, mac)
+    }
+
+    /// Makes the interface a port of this bridge, or of none.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] (the interface, or the bridge), [`Error::Refused`] (EPERM without CAP_NET_ADMIN, EOPNOTSUPP if
+    /// `master` is no bridge nor anything else with ports), [`Error::Socket`].
+    pub fn set_master(&self, index: u32, master: Option<u32>) -> Result<(), Error> {
+        self.socket.set_master(index, master)
     }
 
     /// Deletes the interface.

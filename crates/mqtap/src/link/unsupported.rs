@@ -19,6 +19,10 @@ impl Socket {
         match self.0 {}
     }
 
+    pub(super) fn list(&self) -> Result<Vec<Link>, Error> {
+        match self.0 {}
+    }
+
     pub(super) fn set_up(&self, _: u32, _: bool) -> Result<(), Error> {
         match self.0 {}
     }
@@ -28,6 +32,10 @@ impl Socket {
     }
 
     pub(super) fn set_mac(&self, _: u32, _: MacAddress) -> Result<(), Error> {
+        match self.0 {}
+    }
+
+    pub(super) fn set_master(&self, _: u32, _: Option<u32>) -> Result<(), Error> {
         match self.0 {}
     }
 

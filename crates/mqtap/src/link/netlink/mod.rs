@@ -1,17 +1,20 @@
 //! rtnetlink, one request and its answer at a time.
 
+mod read;
+
 use std::sync::{Mutex, PoisonError};
 
 use netlink_packet_core::{
-    DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, Nla,
+    DecodeError, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLM_F_REPLACE,
+    NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoData, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use rustix::io::Errno;
 
-use super::{Error, Link, TunLink};
+use super::{Error, Link};
 use crate::mac::MacAddress;
 
 /// Which interface is meant.
@@ -19,6 +22,7 @@ use crate::mac::MacAddress;
 enum Which<'a> {
     Name(&'a str),
     Index(u32),
+    All,
 }
 
 impl Which<'_> {
@@ -26,6 +30,7 @@ impl Which<'_> {
         match self {
             Self::Name(name) => name.to_owned(),
             Self::Index(index) => format!("#{index}"),
+            Self::All => "this network namespace".to_owned(),
         }
     }
 }
@@ -58,6 +63,8 @@ impl Exchange {
         packet.serialize(&mut bytes);
         self.socket.send(&bytes, 0)?;
         let mut answers = Vec::new();
+        // The list changed while it was told, and may lack something.
+        let mut interrupted = false;
         loop {
             let datagram = match self.socket.recv_from_full() {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
@@ -65,18 +72,25 @@ impl Exchange {
             };
             let mut rest = &datagram[..];
             while !rest.is_empty() {
-                let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(|error| {
-                    std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string())
-                })?;
-                let length = (answer.header.length as usize).next_multiple_of(4).min(rest.len());
-                if length == 0 {
-                    return Err(std::io::ErrorKind::InvalidData.into());
-                }
-                rest = &rest[length..];
-                if answer.header.sequence_number != self.sequence {
+                let header = NetlinkBuffer::new_checked(rest).map_err(|error| nonsense(&error))?;
+                let length = header.length() as usize;
+                let (number, is_part) = (header.sequence_number(), header.flags() & NLM_F_MULTIPART != 0);
+                interrupted |= header.flags() & NLM_F_DUMP_INTR != 0;
+                let (answer, after) = rest.split_at(length);
+                rest = &after[(length.next_multiple_of(4) - length).min(after.len())..];
+                if number != self.sequence {
                     // A late answer to a request that failed midway.
                     continue;
                 }
+                let answer = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(answer) {
+                    Ok(answer) => answer,
+                    // One interface of a list, of a kind that netlink-packet-route does not understand, is no tap of ours.
+                    Err(error) if is_part => {
+                        tracing::debug!("part of an answer over rtnetlink cannot be understood: {error}");
+                        continue;
+                    }
+                    Err(error) => return Err(nonsense(&error)),
+                };
                 match answer.payload {
                     NetlinkPayload::InnerMessage(message) => answers.push(message),
                     NetlinkPayload::Error(error) => {
@@ -85,12 +99,17 @@ impl Exchange {
                             Some(code) => Err(Errno::from_raw_os_error(-code.get())),
                         });
                     }
+                    NetlinkPayload::Done(_) if interrupted => return Ok(Err(Errno::INTR)),
                     NetlinkPayload::Done(_) => return Ok(Ok(answers)),
                     _ => {}
                 }
             }
         }
     }
+}
+
+fn nonsense(error: &DecodeError) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string())
 }
 
 impl Socket {
@@ -129,13 +148,33 @@ impl Socket {
         match which {
             Which::Name(name) => message.attributes.push(LinkAttribute::IfName(name.to_owned())),
             Which::Index(index) => message.header.index = index,
+            Which::All => {}
         }
         let answers = self.ask("read the state", which, RouteNetlinkMessage::GetLink(message), 0)?;
         let link = answers.into_iter().find_map(|answer| match answer {
-            RouteNetlinkMessage::NewLink(message) => read_link(&message),
+            RouteNetlinkMessage::NewLink(message) => read::link(&message),
             _ => None,
         });
         link.ok_or_else(|| Error::Answer(which.label()))
+    }
+
+    pub(super) fn list(&self) -> Result<Vec<Link>, Error> {
+        /// How often the list may change while it is told.
+        const ATTEMPTS: u32 = 10;
+        let mut attempt = 1;
+        loop {
+            let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
+            match self.ask("list the interfaces", Which::All, message, NLM_F_DUMP) {
+                Err(Error::Refused { errno: Errno::INTR, .. }) if attempt < ATTEMPTS => attempt += 1,
+                result => {
+                    let links = result?.into_iter().filter_map(|answer| match answer {
+                        RouteNetlinkMessage::NewLink(message) => read::link(&message),
+                        _ => None,
+                    });
+                    return Ok(links.collect());
+                }
+            }
+        }
     }
 
     fn set(&self, what: &'static str, message: LinkMessage) -> Result<(), Error> {
@@ -164,6 +203,12 @@ impl Socket {
         self.set("set the MAC address", message)
     }
 
+    pub(super) fn set_master(&self, index: u32, master: Option<u32>) -> Result<(), Error> {
+        let mut message = about(index);
+        message.attributes.push(LinkAttribute::Controller(master.unwrap_or(0)));
+        self.set("set the bridge", message)
+    }
+
     pub(super) fn delete(&self, index: u32) -> Result<(), Error> {
         self.ask("delete the device", Which::Index(index), RouteNetlinkMessage::DelLink(about(index)), 0)
             .map(drop)
@@ -184,74 +229,4 @@ fn about(index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message
-}
-
-fn read_link(message: &LinkMessage) -> Option<Link> {
-    let flags = message.header.flags;
-    let mut name = None;
-    let mut link = Link {
-        index: message.header.index,
-        name: "unknown".parse().ok()?,
-        up: flags.contains(LinkFlags::Up),
-        carrier: flags.contains(LinkFlags::LowerUp),
-        mtu: 0,
-        mac: None,
-        master: None,
-        tun: None,
-    };
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(text) => name = text.parse().ok(),
-            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
-            LinkAttribute::Carrier(carrier) => link.carrier = *carrier != 0,
-            LinkAttribute::Controller(index) => link.master = Some(*index),
-            LinkAttribute::Address(bytes) => {
-                link.mac = <[u8; 6]>::try_from(&bytes[..]).ok().map(MacAddress::new);
-            }
-            LinkAttribute::LinkInfo(infos) => {
-                link.tun = infos.iter().find_map(|info| match info {
-                    LinkInfo::Data(InfoData::Tun(attributes)) => Some(read_tun(attributes)),
-                    _ => None,
-                });
-            }
-            _ => {}
-        }
-    }
-    link.name = name?;
-    Some(link)
-}
-
-/// `IFLA_TUN_*` (include/uapi/linux/if_link.h), which the netlink crate leaves as bytes.
-fn read_tun(attributes: &[InfoTun]) -> TunLink {
-    let mut tun = TunLink::default();
-    for attribute in attributes {
-        let InfoTun::Other(attribute) = attribute else { continue };
-        let value = number(attribute);
-        let flag = value != 0;
-        match attribute.kind() {
-            1 => tun.owner = Some(value),
-            2 => tun.group = Some(value),
-            // IFF_TAP
-            3 => tun.tap = value == 2,
-            4 => tun.packet_information = flag,
-            5 => tun.vnet_header = flag,
-            6 => tun.persistent = flag,
-            7 => tun.multi_queue = flag,
-            8 => tun.attached_queues = value,
-            9 => tun.detached_queues = value,
-            _ => {}
-        }
-    }
-    tun
-}
-
-/// A value of one or four bytes.
-fn number(attribute: &DefaultNla) -> u32 {
-    let mut bytes = vec![0; attribute.value_len()];
-    attribute.emit_value(&mut bytes);
-    match bytes[..] {
-        [byte] => byte.into(),
-        [a, b, c, d] => u32::from_ne_bytes([a, b, c, d]),
-        _ => 0,
-    }
 }
