@@ -5,7 +5,7 @@
 //! * [`ring`]: split and packed virtqueues behind one batch interface.
 //! * [`nic`]: a NIC on a tap: N queue pairs, the workers that serve them, and when each tap queue is attached.
 //! * [`features`]: the virtio feature bits and what they mean for tap and rings.
-//! * [`offload`]: what becomes of frames whose offloads one side did not take: checksums.
+//! * [`offload`]: what is done to frames between ring and tap.
 //! * [`counters`]: what passed each queue pair, and what was dropped, by reason.
 //!
 //! A frontend (the vhost-user server, or a VMM that links this library) makes a [`nic::Nic`] on an open
