@@ -1,0 +1,57 @@
+//! The `mqtap` command: what `main` runs, and its definition, from which man pages and shell completions are made.
+#![forbid(unsafe_code)]
+
+mod serve;
+mod table;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Multiqueue TAP devices for virtual machines.
+///
+/// Gives a virtual machine a network card with as many queues as it has CPUs, on a Linux multiqueue TAP device, over
+/// vhost-user: the VMM needs no privilege and no /dev/net/tun.
+#[derive(Debug, Parser)]
+#[command(name = "mqtap", version, max_term_width = 110)]
+#[command(
+    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage. RUST_LOG sets what is logged to stderr (default: info)."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Arguments),
+}
+
+/// Everything that can be typed, as clap knows it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Does what the arguments of this process say, and returns its exit status.
+#[must_use]
+pub fn run() -> ExitCode {
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    match cli.command {
+        Command::Serve(mut arguments) => {
+            arguments.order =
+                matches.subcommand().map(|(_, serve)| serve::endpoints_in_order(serve)).unwrap_or_default();
+            serve::main(&arguments)
+        }
+    }
+}
