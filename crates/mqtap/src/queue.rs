@@ -135,6 +135,19 @@ impl TapQueue {
         }
     }
 
+    /// How many bytes the device may hold on their way to the host before writes would block (`TUNGETSNDBUF`); `None`: as many
+    /// as it likes, so no write ever does.
+    ///
+    /// # Errors
+    /// [`Error::DeviceGone`], [`Error::Refused`].
+    pub fn send_buffer_limit(&self) -> Result<Option<u32>, Error> {
+        match sys::send_buffer(self.fd.as_fd()) {
+            Ok(i32::MAX) => Ok(None),
+            Ok(bytes) => Ok(Some(u32::try_from(bytes).unwrap_or_default())),
+            Err(errno) => Err(self.error("ask for the send buffer of", errno)),
+        }
+    }
+
     /// Whether the kernel gives frames to this queue, as the kernel says now.
     ///
     /// # Errors

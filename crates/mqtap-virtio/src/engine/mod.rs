@@ -1,8 +1,28 @@
 //! How frames cross the tap's file descriptor, and the few places where bytes of guest memory are touched for it.
 //!
-//! Frames go straight between guest memory and the kernel: the buffers of a chain are the `iovec`s of one system
-//! call. Everything here takes a [`Batch`](crate::ring::Batch), which keeps the memory its buffers point into mapped.
+//! Frames go straight between guest memory and the kernel: the buffers of a chain are the `iovec`s of a system call.
+//! Everything here takes a [`Batch`](crate::ring::Batch), which keeps the memory its buffers point into mapped.
 
-mod syscall;
+mod guest;
+mod plan;
+mod read;
+mod uring;
+mod write;
 
-pub(crate) use syscall::{FrameReader, FrameWriter, copy_to_chain};
+pub(crate) use guest::copy_to_chain;
+pub(crate) use plan::PlanStore;
+pub(crate) use read::FrameReader;
+pub(crate) use write::{Destination, FrameWriter};
+
+/// How bursts of frames are written to the tap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// With io_uring if this system lets us (Linux 6.4, not forbidden by `kernel.io_uring_disabled` or a container), else
+    /// without.
+    #[default]
+    Auto,
+    /// One system call for each frame.
+    Syscall,
+    /// With io_uring, and not at all if that cannot be had.
+    IoUring,
+}

@@ -21,6 +21,7 @@ use mqtap::{MacAddress, TapDevice};
 use rustix::io::Errno;
 
 use crate::counters::PairCounters;
+pub use crate::engine::Engine;
 use crate::features::{Acknowledged, Offer};
 use crate::memory::{GuestAddress, GuestMemory};
 use crate::queue_pair::{
@@ -117,6 +118,12 @@ impl Nic {
             memory: None,
             rings: vec![RingState::default(); usize::from(pairs) * 2],
         };
+        // The pairs are dealt out in turn.
+        let share = pairs.div_ceil(count.max(1));
+        for worker in &nic.workers {
+            let (engine, poll) = (nic.options.engine, nic.options.poll);
+            worker.call(move |worker| worker.configure(engine, share, poll))??;
+        }
         nic.device.attach_first(0)?;
         if nic.options.carrier != Carrier::AlwaysOn {
             nic.device.set_carrier(false)?;

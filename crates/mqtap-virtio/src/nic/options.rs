@@ -1,9 +1,11 @@
 //! How a NIC is made, and what starts a ring of it.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use mqtap::MacAddress;
 
+use crate::engine::Engine;
 use crate::ring::{RingAddresses, RingBase};
 
 /// The largest ring of virtio (virtio 1.3, 2.7 "Split Virtqueues": 2^15).
@@ -34,11 +36,23 @@ pub struct NicOptions {
     pub cpus: Vec<usize>,
     /// When the tap has carrier.
     pub carrier: Carrier,
+    /// How bursts of frames are written to the tap.
+    pub engine: Engine,
+    /// How long a worker looks for more work, using its CPU, before it sleeps; zero: not at all.
+    pub poll: Duration,
 }
 
 impl Default for NicOptions {
     fn default() -> Self {
-        Self { mac: None, max_ring_size: 1024, workers: 0, cpus: Vec::new(), carrier: Carrier::default() }
+        Self {
+            mac: None,
+            max_ring_size: 1024,
+            workers: 0,
+            cpus: Vec::new(),
+            carrier: Carrier::default(),
+            engine: Engine::default(),
+            poll: Duration::ZERO,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 pub(crate) use receive::{Receive, ReceiveOptions};
-pub(crate) use transmit::{Transmit, TransmitOptions};
+pub(crate) use transmit::{Output, Transmit, TransmitOptions};
 
 use crate::counters::Counter;
 use crate::ring;
@@ -36,6 +36,8 @@ pub(crate) const BURST: usize = 64;
 pub(crate) enum Progress {
     /// Nothing to do until the driver kicks.
     AwaitKick,
+    /// Nothing to do now, and the driver will not say when there is: it was not asked to.
+    Idle,
     /// Nothing to do until the tap is readable (receive) or writable (transmit).
     AwaitTap,
     /// The budget is used up; there may be more.

@@ -1,6 +1,5 @@
 //! Guest to tap.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use mqtap::TapQueue;
@@ -8,7 +7,7 @@ use rustix::io::Errno;
 
 use super::{BURST, BYTE_BUDGET, ETHERNET_HEADER, FRAME_BUDGET, Halt, MAX_FRAME, Notifier, Progress};
 use crate::counters::{PairCounters, TransmitCounters};
-use crate::engine::FrameWriter;
+use crate::engine::{Destination, FrameWriter, PlanStore};
 use crate::memory::{GuestAddress, GuestMemory};
 use crate::ring::{self, Batch, Completion, Ring, RingBase};
 
@@ -29,21 +28,24 @@ pub(crate) struct TransmitOptions {
     pub(crate) enabled: bool,
 }
 
+/// Through what a transmit ring writes: its worker's writer, which knows the ring's tap queue by a number.
+#[derive(Debug)]
+pub(crate) struct Output<'a> {
+    pub(crate) writer: &'a mut FrameWriter,
+    pub(crate) number: u32,
+}
+
 /// A started transmit ring.
 #[derive(Debug)]
 pub(crate) struct Transmit {
     ring: Ring,
     options: TransmitOptions,
-    writer: FrameWriter,
-    /// Chains popped from the ring and not dealt with.
+    /// Chains popped from the ring and not completed.
     batch: Batch,
+    /// For each of them, whether it has been dealt with.
+    done: Vec<bool>,
+    plan: PlanStore,
     completions: Vec<Completion>,
-}
-
-/// What became of one frame.
-enum Outcome {
-    Done,
-    Blocked,
 }
 
 impl Transmit {
@@ -51,8 +53,9 @@ impl Transmit {
         Self {
             ring,
             options,
-            writer: FrameWriter::default(),
             batch: Batch::with_capacity(BURST, BATCH_IOVECS),
+            done: Vec::with_capacity(BURST),
+            plan: PlanStore::default(),
             completions: Vec::with_capacity(BURST),
         }
     }
@@ -76,87 +79,115 @@ impl Transmit {
         self.update_memory(memory)
     }
 
-    /// Moves frames until the ring is empty, the tap would block, or the budget is used up.
-    pub(crate) fn run(&mut self) -> Result<Progress, Halt> {
+    /// Moves frames until the ring is empty, the tap would block, or the budget is used up. An empty ring is left with
+    /// kicks asked for if `arm` says so.
+    pub(crate) fn run(&mut self, output: &mut Output<'_>, arm: bool) -> Result<Progress, Halt> {
         let mut bytes = 0;
         let mut frames = 0;
         self.ring.suppress_kicks();
         loop {
-            if self.batch.is_empty() {
-                let popped = self.ring.pop_batch(&mut self.batch, BURST)?;
-                if popped == 0 {
-                    if self.ring.arm_kicks()? {
-                        continue;
-                    }
-                    return Ok(Progress::AwaitKick);
+            if self.batch.is_empty() && self.ring.pop_batch(&mut self.batch, BURST)? == 0 {
+                if !arm {
+                    return Ok(Progress::Idle);
                 }
+                if self.ring.arm_kicks()? {
+                    continue;
+                }
+                return Ok(Progress::AwaitKick);
             }
-            let result = self.write_batch(&mut bytes);
-            frames += self.completions.len();
-            self.publish()?;
-            match result? {
-                Outcome::Blocked => return Ok(Progress::AwaitTap),
-                Outcome::Done if frames >= FRAME_BUDGET || bytes >= BYTE_BUDGET => return Ok(Progress::More),
-                Outcome::Done => {}
+            self.done.resize(self.batch.len(), false);
+            let written = self.write_batch(output, &mut bytes);
+            frames += self.complete()?;
+            if !written? {
+                return Ok(Progress::AwaitTap);
+            }
+            if frames >= FRAME_BUDGET || bytes >= BYTE_BUDGET {
+                return Ok(Progress::More);
             }
         }
     }
 
-    /// Writes what is left of the batch.
-    fn write_batch(&mut self, bytes: &mut usize) -> Result<Outcome, Halt> {
-        let counters = Arc::clone(&self.options.counters);
-        let counters = &counters.transmit;
-        while let Some(&chain) = self.batch.chains().first() {
+    /// Deals with the chains of the batch that were not dealt with yet. False if the tap would block.
+    fn write_batch(&mut self, output: &mut Output<'_>, bytes: &mut usize) -> Result<bool, Halt> {
+        let Self { options, batch, done, .. } = self;
+        let counters = &options.counters.transmit;
+        let least = options.header + ETHERNET_HEADER;
+        let most = options.header + MAX_FRAME;
+        let skip = options.header - options.tap_header;
+        let mut plan = self.plan.plan(batch);
+        // A batch holds BURST chains.
+        for (position, (chain, done)) in (0..).zip(batch.chains().iter().zip(&mut *done)) {
             // A chain is at most 4 GiB long, and `usize` has 64 bits wherever taps do.
             let length = chain.bytes as usize;
-            if !self.options.enabled {
+            if *done {
+                continue;
+            }
+            if !options.enabled {
                 counters.dropped_disabled.add(1);
-            } else if length < self.options.header + ETHERNET_HEADER
-                || length > self.options.header + MAX_FRAME
-            {
+                *done = true;
+            } else if !(least..=most).contains(&length) {
                 counters.dropped_size.add(1);
+                *done = true;
             } else {
-                let skip = self.options.header - self.options.tap_header;
-                match self.writer.write(self.options.tap.as_fd(), &self.batch, &chain, skip) {
-                    Ok(_) => {
-                        counters.frames.add(1);
-                        counters.bytes.add((length - self.options.header) as u64);
-                    }
-                    Err(Errno::AGAIN) => {
-                        counters.blocked.add(1);
-                        return Ok(Outcome::Blocked);
-                    }
-                    Err(Errno::INTR) => continue,
-                    Err(errno @ Errno::BADFD) => return Err(Halt::Tap(errno)),
-                    Err(Errno::FAULT) => {
-                        counters.dropped_error.add(1);
-                        return Err(Halt::Ring(ring::Error::MemoryTruncated));
-                    }
-                    Err(errno) => count_failure(counters, errno),
-                }
+                plan.push_chain(position, skip);
             }
             *bytes += length;
-            self.completions.push(chain.completion(0));
-            self.batch.remove_front(1);
         }
-        Ok(Outcome::Done)
+        let mut halt = None;
+        let to = Destination { tap: &options.tap, number: output.number };
+        let chains = batch.chains();
+        let complete = output.writer.write(to, &plan, |frame, outcome| {
+            let mut failure = None;
+            match outcome {
+                Ok(_) => {}
+                // These say something about the tap and about guest memory, not about the frame.
+                Err(errno @ Errno::BADFD) => {
+                    halt.get_or_insert(Halt::Tap(errno));
+                    return;
+                }
+                Err(Errno::FAULT) => {
+                    counters.dropped_error.add(1);
+                    halt.get_or_insert(Halt::Ring(ring::Error::MemoryTruncated));
+                    return;
+                }
+                Err(errno) => failure = Some(errno),
+            }
+            for &position in plan.members(frame) {
+                let position = usize::from(position);
+                done[position] = true;
+                match failure {
+                    None => {
+                        counters.frames.add(1);
+                        counters.bytes.add(chains[position].bytes - options.header as u64);
+                    }
+                    Some(errno) => count_failure(counters, errno),
+                }
+            }
+        });
+        halt.map_or(Ok(complete), Err)
     }
 
-    /// Gives the driver back what was dealt with, and tells it if it wants to know.
-    fn publish(&mut self) -> Result<(), ring::Error> {
-        if !self.completions.is_empty() {
-            self.ring.complete_batch(&self.completions)?;
+    /// Gives the driver back what was dealt with, as far as nothing before it waits, and tells it if it wants to know. The
+    /// answer is how many chains that were.
+    fn complete(&mut self) -> Result<usize, ring::Error> {
+        let count = self.done.iter().position(|done| !done).unwrap_or(self.done.len());
+        if count > 0 {
             self.completions.clear();
+            self.completions.extend(self.batch.chains()[..count].iter().map(|chain| chain.completion(0)));
+            self.batch.remove_front(count);
+            self.done.drain(..count);
+            self.ring.complete_batch(&self.completions)?;
             if self.ring.must_notify() {
                 self.options.notifier.notify(&self.options.counters.transmit.calls);
             }
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Goes on in another memory table. Chains that wait for the tap are popped again.
     pub(crate) fn update_memory(&mut self, memory: &GuestMemory) -> Result<(), ring::Error> {
         self.batch.clear();
+        self.done.clear();
         self.ring.update_memory(memory)
     }
 

@@ -14,6 +14,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::slot::Token;
 use super::{Command, OnTapGone, Worker};
+use crate::engine::FrameWriter;
 use crate::queue_pair::signal;
 
 /// How long an answer may take before the worker is taken to be stuck. Attaching a queue, the slowest thing that others do
@@ -38,6 +39,11 @@ pub enum Error {
     /// An eventfd of the frontend could not be watched.
     #[error("cannot watch the kick file descriptor of a ring: {0}")]
     Watch(Errno),
+    /// io_uring was asked for and cannot be had.
+    #[error(
+        "cannot use io_uring: {0}; it needs Linux 6.1, kernel.io_uring_disabled=0 and a container that allows it: use engine=auto or engine=syscall"
+    )]
+    IoUring(std::io::Error),
 }
 
 /// The control side's end of a worker. Dropping it ends the thread.
@@ -62,8 +68,16 @@ impl WorkerHandle {
         epoll::add(&epoll, &*wake, Token::COMMANDS.data(), EventFlags::IN | EventFlags::ET)
             .map_err(|e| start_error(e.into()))?;
         let (sender, receiver) = mpsc::channel();
-        let worker =
-            Worker { epoll, slots: Vec::new(), indexes: HashMap::new(), commands: receiver, on_tap_gone };
+        let worker = Worker {
+            epoll,
+            slots: Vec::new(),
+            indexes: HashMap::new(),
+            commands: receiver,
+            on_tap_gone,
+            writer: FrameWriter::default(),
+            poll: Duration::ZERO,
+            poll_until: None,
+        };
         let cpus = cpus.to_vec();
         let label = name.clone();
         let thread = std::thread::Builder::new()

@@ -18,7 +18,8 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 
 use crate::counters::PairCounters;
-use crate::queue_pair::{Halt, Progress, Receive, Transmit, signal};
+use crate::engine::{Engine, FrameWriter};
+use crate::queue_pair::{Halt, Output, Progress, Receive, Transmit, signal};
 use crate::ring::RingBase;
 pub use handle::Error;
 pub(crate) use handle::WorkerHandle;
@@ -28,6 +29,8 @@ use slot::{PairSlot, Slot, Source, Token};
 const POLL_INTERVAL: Duration = Duration::from_micros(100);
 /// The least time between two warnings of one pair: a guest can break a ring as often as it resets its device.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+/// Looks at the rings between two looks at the tap, which cost a system call each.
+const LOOKS: usize = 16;
 /// Events taken from one wait.
 const EVENTS: usize = 64;
 
@@ -51,6 +54,11 @@ pub(crate) struct Worker {
     indexes: HashMap<u16, usize>,
     commands: Receiver<Command>,
     on_tap_gone: OnTapGone,
+    writer: FrameWriter,
+    /// How long to look for work before sleeping; zero: not at all.
+    poll: Duration,
+    /// When to sleep at last, while looking for work.
+    poll_until: Option<Instant>,
 }
 
 impl Worker {
@@ -73,6 +81,7 @@ impl Worker {
                     commands = true;
                 } else {
                     self.note(token, event.flags);
+                    self.keep_polling();
                 }
             }
             if commands && !self.run_commands() {
@@ -82,16 +91,60 @@ impl Worker {
         }
     }
 
-    /// How long to wait: not at all while there is work, for ever when there is none.
-    fn timeout(&self) -> Option<Timespec> {
-        let slots = &self.slots;
-        if slots.iter().any(|slot| slot.transmit.runs() || slot.receive.runs()) {
-            return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
+    /// How long to wait: not at all while there is work or a chance of some, for ever when there is none.
+    fn timeout(&mut self) -> Option<Timespec> {
+        const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if self.is_busy() {
+            return Some(AT_ONCE);
         }
-        slots
+        if let Some(until) = self.poll_until {
+            if Instant::now() < until {
+                if self.look_around() {
+                    self.keep_polling();
+                }
+                return Some(AT_ONCE);
+            }
+            // Nothing came for long enough: have the drivers kick again, and look once more.
+            self.poll_until = None;
+            for slot in &mut self.slots {
+                slot.transmit.ready |= slot.transmit.unarmed;
+            }
+            self.run_rings();
+            if self.is_busy() {
+                return Some(AT_ONCE);
+            }
+        }
+        self.slots
             .iter()
             .any(|slot| slot.transmit.polls() || slot.receive.polls())
             .then(|| Timespec { tv_sec: 0, tv_nsec: POLL_INTERVAL.subsec_nanos().into() })
+    }
+
+    fn is_busy(&self) -> bool {
+        self.slots.iter().any(|slot| slot.transmit.runs() || slot.receive.runs())
+    }
+
+    /// There was work: there may be more soon.
+    fn keep_polling(&mut self) {
+        if !self.poll.is_zero() {
+            self.poll_until = Instant::now().checked_add(self.poll);
+        }
+    }
+
+    /// Looks for a moment at the rings that drivers do not kick for, which costs no system call. True if there is work.
+    fn look_around(&mut self) -> bool {
+        for _ in 0..LOOKS {
+            let mut found = false;
+            for slot in self.slots.iter_mut().filter(|slot| slot.transmit.unarmed) {
+                slot.transmit.ready |= slot.transmit.ring.as_ref().is_some_and(Transmit::has_available);
+                found |= slot.transmit.runs();
+            }
+            if found {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        false
     }
 
     /// Takes note of an event.
@@ -139,6 +192,7 @@ impl Worker {
 
     /// Lets every ring that may have something to do go on for its budget.
     fn run_rings(&mut self) {
+        let arm = self.poll_until.is_none();
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             if slot.transmit.polls() {
@@ -149,7 +203,9 @@ impl Worker {
             }
             let mut gone = None;
             if slot.transmit.runs() {
-                let result = slot.transmit.ring.as_mut().map(Transmit::run);
+                // There are fewer slots than a tap has queues.
+                let mut output = Output { writer: &mut self.writer, number: index as u32 };
+                let result = slot.transmit.ring.as_mut().map(|ring| ring.run(&mut output, arm));
                 gone = settle(&mut slot.transmit, result, slot.index, "transmit", &slot.counters);
             }
             if slot.receive.runs() {
@@ -200,6 +256,13 @@ impl Worker {
         }
     }
 
+    /// How to write to at most `pairs` tap queues, and how long to look for work before sleeping.
+    pub(crate) fn configure(&mut self, engine: Engine, pairs: u16, poll: Duration) -> Result<(), Error> {
+        self.writer = FrameWriter::new(engine, pairs.into()).map_err(Error::IoUring)?;
+        self.poll = poll;
+        Ok(())
+    }
+
     /// Gives this worker a queue pair; its rings are stopped.
     pub(crate) fn add_pair(
         &mut self,
@@ -211,6 +274,7 @@ impl Worker {
         let flags = EventFlags::ONESHOT | EventFlags::PRI | EventFlags::IN;
         epoll::add(&self.epoll, tap.as_fd(), Token::new(slot, Source::Tap).data(), flags)
             .map_err(Error::Watch)?;
+        self.writer.register(slot as u32, &tap).map_err(Error::IoUring)?;
         self.indexes.insert(index, slot);
         self.slots.push(PairSlot {
             index,
@@ -328,6 +392,7 @@ fn started<R>(ring: R, fds: RingFds, broken: bool, warned: Option<Instant>) -> S
         error: fds.error,
         ready: true,
         awaits_tap: false,
+        unarmed: false,
         broken,
         warned,
     }

@@ -56,6 +56,8 @@ pub(super) struct Slot<R> {
     pub(super) ready: bool,
     /// Whether the ring waits for the tap.
     pub(super) awaits_tap: bool,
+    /// Whether the driver does not kick for what it makes available now.
+    pub(super) unarmed: bool,
     pub(super) broken: bool,
     /// When a broken ring was last reported.
     pub(super) warned: Option<Instant>,
@@ -69,6 +71,7 @@ impl<R> Default for Slot<R> {
             error: None,
             ready: false,
             awaits_tap: false,
+            unarmed: false,
             broken: false,
             warned: None,
         }
@@ -88,6 +91,7 @@ impl<R> Slot<R> {
     pub(super) fn settle(&mut self, progress: Progress) {
         self.ready = progress == Progress::More;
         self.awaits_tap = progress == Progress::AwaitTap;
+        self.unarmed = progress == Progress::Idle;
     }
 }
 

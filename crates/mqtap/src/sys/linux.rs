@@ -43,6 +43,7 @@ const TUNSETVNETLE: Opcode = write_int(220);
 /// Declared with `_IOR`, and reads its argument.
 const TUNSETSTEERINGEBPF: Opcode = read_int(224);
 const TUNSETCARRIER: Opcode = write_int(226);
+const TUNGETSNDBUF: Opcode = read_int(211);
 const TUNGETDEVNETNS: Opcode = ioctl::opcode::none(b'T', 227);
 
 /// `struct ifreq` (include/uapi/linux/if.h), of which TUN uses the name and the flags.
@@ -155,6 +156,12 @@ pub(crate) fn set_vnet_header_size(fd: BorrowedFd<'_>, bytes: c_int) -> Result<(
 pub(crate) fn set_send_buffer(fd: BorrowedFd<'_>, bytes: c_int) -> Result<(), Errno> {
     // SAFETY: TUNSETSNDBUF reads one `int`.
     unsafe { ioctl::ioctl(fd, Setter::<TUNSETSNDBUF, c_int>::new(bytes)) }
+}
+
+/// `TUNGETSNDBUF`: bytes, `INT_MAX` for no limit.
+pub(crate) fn send_buffer(fd: BorrowedFd<'_>) -> Result<c_int, Errno> {
+    // SAFETY: TUNGETSNDBUF writes one `int`.
+    unsafe { ioctl::ioctl(fd, Getter::<TUNGETSNDBUF, c_int>::new()) }
 }
 
 /// `TUNSETCARRIER`.

@@ -37,6 +37,7 @@ unsupported! {
     enter_namespace(BorrowedFd<'_>) -> ();
     enter_new_namespace() -> ();
     set_vnet_header_size(BorrowedFd<'_>, i32) -> ();
+    send_buffer(BorrowedFd<'_>) -> i32;
     set_send_buffer(BorrowedFd<'_>, i32) -> ();
     set_carrier(BorrowedFd<'_>, bool) -> ();
     is_tun_device(BorrowedFd<'_>) -> bool;
