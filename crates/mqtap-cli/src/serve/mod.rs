@@ -10,10 +10,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use mqtap::netdev::{CarrierMode, Netdev, OpenMode};
+use mqtap::netdev::{self, CarrierMode, Netdev, OpenMode};
 use mqtap_vhost_user::{MAX_RINGS, Server, StopHandle};
-use mqtap_virtio::nic::{Carrier, Nic, NicCounters, NicOptions};
+use mqtap_virtio::nic::{Carrier, Engine, Nic, NicCounters, NicOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
@@ -154,6 +155,12 @@ fn prepare(request: &NicRequest, client: bool) -> Result<Prepared, Error> {
             CarrierMode::On => Carrier::AlwaysOn,
             CarrierMode::Off => Carrier::AlwaysOff,
         },
+        engine: match request.netdev.engine {
+            netdev::Engine::Syscall => Engine::Syscall,
+            netdev::Engine::IoUring => Engine::IoUring,
+            _ => Engine::Auto,
+        },
+        poll: Duration::from_micros(request.netdev.poll_us.unwrap_or(0).into()),
     };
     let failed = Arc::new(AtomicBool::new(false));
     let on_failure = {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::error::OptionsError;
 use super::fds;
 use super::name::OptionName;
-use super::options::{CarrierMode, Id, Options, Qdisc, Script};
+use super::options::{CarrierMode, Engine, Id, Options, Qdisc, Script};
 use super::{suggest, value};
 use crate::name::InvalidName;
 
@@ -95,6 +95,10 @@ fn set(options: &mut Options, option: OptionName, text: String) -> Result<(), Op
         Name::Qdisc => {
             let choices = [Qdisc::Noqueue, Qdisc::Mq];
             options.qdisc = choice(option, text, choices, Qdisc::as_str, Qdisc::CHOICES)?;
+        }
+        Name::Engine => {
+            let choices = [Engine::Auto, Engine::Syscall, Engine::IoUring];
+            options.engine = choice(option, text, choices, Engine::as_str, Engine::CHOICES)?;
         }
     }
     Ok(())

@@ -356,15 +356,9 @@ pub enum OptionsError {
     /// `vhost=off` with another option that wants vhost.
     #[error("vhost=off contradicts {option}=, which is for vhost-net; leave out one of the two")]
     VhostOff {
-        /// `vhostfd`, `vhostfds`, `vhostforce` or `poll-us`.
+        /// `vhostfd`, `vhostfds` or `vhostforce`.
         option: OptionName,
     },
-
-    /// `poll-us` and nothing that asks for vhost.
-    #[error(
-        "poll-us= needs vhost-net, which is not asked for: add `vhost=on`, or leave out poll-us= (QEMU ignores it without vhost)"
-    )]
-    PollWithoutVhost,
 
     /// `vhostfd` and `vhostfds`.
     #[error("vhostfd= and vhostfds= cannot be given together; list all in vhostfds=")]

@@ -48,6 +48,8 @@ pub enum OptionName {
     Exclusive,
     /// `qdisc`, which QEMU does not have.
     Qdisc,
+    /// `engine`, which QEMU does not have.
+    Engine,
 }
 
 impl OptionName {
@@ -73,6 +75,7 @@ impl OptionName {
         Self::Carrier,
         Self::Exclusive,
         Self::Qdisc,
+        Self::Engine,
     ];
 
     /// The name as written in the option string.
@@ -98,6 +101,7 @@ impl OptionName {
             Self::Carrier => "carrier",
             Self::Exclusive => "exclusive",
             Self::Qdisc => "qdisc",
+            Self::Engine => "engine",
         }
     }
 
@@ -145,6 +149,7 @@ impl OptionName {
             Self::Carrier => "carrier=guest",
             Self::Exclusive => "exclusive=on",
             Self::Qdisc => "qdisc=noqueue",
+            Self::Engine => "engine=auto",
         }
     }
 }

@@ -54,7 +54,8 @@ pub struct Options {
     pub vhostfds: Option<Vec<i32>>,
     /// `vhostforce`: in today's QEMU another way to say `vhost=on`.
     pub vhostforce: Option<bool>,
-    /// `poll-us`: how long vhost-net polls busily before it sleeps, in microseconds.
+    /// `poll-us`: how long whoever moves the frames (vhost-net, or a worker of `mqtap serve`) looks for more of them, busily, before it
+    /// sleeps, in microseconds.
     pub poll_us: Option<u32>,
     /// `carrier`: when the interface shows a carrier (link). Not in QEMU.
     pub carrier: CarrierMode,
@@ -62,6 +63,8 @@ pub struct Options {
     pub exclusive: bool,
     /// `qdisc`: the queueing discipline of an interface that is created. Not in QEMU.
     pub qdisc: Qdisc,
+    /// `engine`: how `mqtap serve` writes bursts of frames to the interface. Not in QEMU.
+    pub engine: Engine,
 }
 
 impl Options {
@@ -87,6 +90,7 @@ impl Options {
             carrier: CarrierMode::default(),
             exclusive: false,
             qdisc: Qdisc::default(),
+            engine: Engine::default(),
         }
     }
 
@@ -201,6 +205,32 @@ impl Qdisc {
         match self {
             Self::Noqueue => "noqueue",
             Self::Mq => "mq",
+        }
+    }
+}
+
+/// How bursts of frames are written to the interface by whoever serves the netdev.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// `auto`: with io_uring if the system allows it.
+    #[default]
+    Auto,
+    /// `syscall`: one system call for each frame.
+    Syscall,
+    /// `io_uring`: with io_uring, or not at all.
+    IoUring,
+}
+
+impl Engine {
+    pub(super) const CHOICES: &'static [&'static str] = &["auto", "syscall", "io_uring"];
+
+    /// The value as written in the option string.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Syscall => "syscall",
+            Self::IoUring => "io_uring",
         }
     }
 }

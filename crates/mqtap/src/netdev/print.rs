@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::fds;
 use super::name::OptionName as Name;
-use super::options::{CarrierMode, Options, Qdisc, Script};
+use super::options::{CarrierMode, Engine, Options, Qdisc, Script};
 use crate::NameRequest;
 
 /// A value in the form that QEMU's JSON has it in.
@@ -51,6 +51,8 @@ impl Options {
             Name::Exclusive => Value::Switch(true),
             Name::Qdisc if self.qdisc == Qdisc::default() => return None,
             Name::Qdisc => text(&self.qdisc.as_str()),
+            Name::Engine if self.engine == Engine::default() => return None,
+            Name::Engine => text(&self.engine.as_str()),
         })
     }
 }

@@ -149,7 +149,6 @@ impl Options {
                 (Name::Vhostfd, self.vhostfd.is_some()),
                 (Name::Vhostfds, self.vhostfds.is_some()),
                 (Name::Vhostforce, self.vhostforce == Some(true)),
-                (Name::PollUs, self.poll_us.is_some()),
             ];
             if let Some((option, _)) = wants.into_iter().find(|(_, wants)| *wants) {
                 return Err(OptionsError::VhostOff { option });
@@ -159,9 +158,6 @@ impl Options {
             (Some(_), Some(_)) => return Err(OptionsError::VhostfdAndVhostfds),
             (Some(_), None) => (Name::Vhostfd, 1),
             (None, Some(fds)) => (Name::Vhostfds, fds.len()),
-            (None, None) if self.poll_us.is_some() && !self.wants_vhost() => {
-                return Err(OptionsError::PollWithoutVhost);
-            }
             (None, None) => return Ok(()),
         };
         let queues = self.queue_count();

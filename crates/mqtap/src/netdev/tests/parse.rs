@@ -3,7 +3,7 @@
 use super::{parsed, refused, says};
 use crate::NameRequest;
 use crate::netdev::{
-    CarrierMode, Id, NumberError, OptionName, Options, OptionsError, Qdisc, Script, SizeError,
+    CarrierMode, Engine, Id, NumberError, OptionName, Options, OptionsError, Qdisc, Script, SizeError,
 };
 
 fn named(id: &str) -> Options {
@@ -23,7 +23,7 @@ fn only_the_id_is_needed() {
 fn every_option_reaches_its_field() {
     let options = parsed(
         "tap,id=hn0,ifname=tap7,fd=10,fds=3:4,queues=2,script=/etc/up,downscript=no,br=br0,helper=/usr/lib/h,sndbuf=1M,vnet_hdr=off,\
-         vhost=on,vhostfd=11,vhostfds=5:6,vhostforce=yes,poll-us=50,carrier=on,exclusive=on,qdisc=mq",
+         vhost=on,vhostfd=11,vhostfds=5:6,vhostforce=yes,poll-us=50,carrier=on,exclusive=on,qdisc=mq,engine=io_uring",
     );
     let mut expected = named("hn0");
     expected.ifname = "tap7".parse().unwrap();
@@ -44,6 +44,7 @@ fn every_option_reaches_its_field() {
     expected.carrier = CarrierMode::On;
     expected.exclusive = true;
     expected.qdisc = Qdisc::Mq;
+    expected.engine = Engine::IoUring;
     assert_eq!(options, expected);
 }
 
@@ -154,7 +155,7 @@ fn unknown_options_and_what_was_meant() {
     ] {
         says(&refused(&format!("tap,id=a,{typed}=1")), &[&format!("did you mean `{meant}`?")]);
     }
-    says(&refused("tap,id=a,frobnicate=1"), &["the options are `type`, `id`", " and `qdisc`"]);
+    says(&refused("tap,id=a,frobnicate=1"), &["the options are `type`, `id`", " and `engine`"]);
     says(&refused("tap,id=a,mac=52:54:0:0:0:1"), &["the NIC"]);
     says(&refused("tap,id=a,nonsense"), &["`nonsense`"]);
     says(&refused("tap,id=a,nofoo"), &["`nofoo`"]);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::NameRequest;
-use crate::netdev::{CarrierMode, Id, Options, Qdisc, Script};
+use crate::netdev::{CarrierMode, Engine, Id, Options, Qdisc, Script};
 
 fn fd() -> impl Strategy<Value = i32> {
     0..=i32::MAX
@@ -61,6 +61,7 @@ prop_compose! {
         carrier in prop::sample::select(vec![CarrierMode::Guest, CarrierMode::On, CarrierMode::Off]),
         exclusive in any::<bool>(),
         qdisc in prop::sample::select(vec![Qdisc::Noqueue, Qdisc::Mq]),
+        engine in prop::sample::select(vec![Engine::Auto, Engine::Syscall, Engine::IoUring]),
     ) -> Options {
         let mut options = sources;
         options.id = Id::new(id).unwrap();
@@ -72,6 +73,7 @@ prop_compose! {
         options.carrier = carrier;
         options.exclusive = exclusive;
         options.qdisc = qdisc;
+        options.engine = engine;
         options
     }
 }

@@ -165,7 +165,6 @@ fn vhost_off_is_off() {
         ("vhostfd=3", OptionName::Vhostfd),
         ("vhostfds=3", OptionName::Vhostfds),
         ("vhostforce=on", OptionName::Vhostforce),
-        ("poll-us=50", OptionName::PollUs),
     ] {
         let error = senseless(&format!("tap,id=a,vhost=off,{text}"));
         assert_eq!(error, OptionsError::VhostOff { option });
@@ -173,12 +172,11 @@ fn vhost_off_is_off() {
     }
 }
 
-/// QEMU ignores it.
+/// Without it, it is our workers that poll; QEMU ignores it then.
 #[test]
-fn polling_needs_vhost() {
-    let error = senseless("tap,id=a,poll-us=50");
-    assert_eq!(error, OptionsError::PollWithoutVhost);
-    says(&error, &["add `vhost=on`"]);
+fn polling_goes_with_vhost_and_without() {
+    valid("tap,id=a,poll-us=50");
+    valid("tap,id=a,poll-us=50,vhost=off");
     valid("tap,id=a,poll-us=50,vhost=on");
     valid("tap,id=a,poll-us=50,vhostfd=3");
     valid("tap,id=a,poll-us=50,vhostforce=on");
