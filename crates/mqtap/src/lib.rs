@@ -9,7 +9,7 @@
 //! * [`TapQueue`] is one queue: [attached](TapQueue::attach) and [detached](TapQueue::detach) at run time, read and
 //!   written.
 //! * [`netdev`] is what people write: QEMU's `-netdev tap,…`.
-//! * [`link`] is the interface as `ip link` shows it.
+//! * [`link`] is the interface as `ip link` shows it, [`bridge`] puts it on one.
 //!
 //! The kernel's interface has traps, and this crate's job is that nobody falls into them: an attach that
 //! silently keeps another process's flags, offloads left over from a former user, a detached queue whose number changed, an
@@ -40,6 +40,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod bridge;
 pub mod capabilities;
 pub mod device;
 pub mod fd;

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 pub use error::Error;
 pub(crate) use known::offloads_of_kernel;
 pub use namespace::Namespace;
+pub(crate) use namespace::find_in_named as find_in_named_namespaces;
 pub(crate) use open::Opening;
 
 use crate::link::{self, Link, Links};
@@ -335,6 +336,11 @@ impl TapDevice {
     /// See [`Links::set_mac`].
     pub fn set_mac(&self, mac: MacAddress) -> Result<(), link::Error> {
         self.links.set_mac(self.index, mac)
+    }
+
+    /// The view of its namespace.
+    pub(crate) fn links(&self) -> &Arc<Links> {
+        &self.links
     }
 
     /// Any queue will do for what is the device's.

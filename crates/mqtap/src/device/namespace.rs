@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::Error;
+use crate::link::{Link, Links};
+use crate::name::InterfaceName;
 use crate::sys;
 
 /// A network namespace other than the caller's.
@@ -86,4 +88,21 @@ pub(super) fn visit_device<T: Send>(
         return act();
     }
     visit(|| sys::enter_namespace(namespace.as_fd()), act, |errno| Error::DeviceNamespace { errno })
+}
+
+/// The namespaces that `ip netns` has a name for in which there is such an interface; for a hint, so what cannot be
+/// looked into is left out.
+pub(crate) fn find_in_named(name: InterfaceName, is_wanted: impl Fn(&Link) -> bool + Sync) -> Vec<String> {
+    let look = || Ok(Links::open()?.find(name)?.is_some_and(|link| is_wanted(&link)));
+    let entries = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    let mut found: Vec<String> = entries
+        .filter(|entry| {
+            let path = entry.path();
+            let file = File::open(&path).ok();
+            file.is_some_and(|file| visit_namespace(file.as_fd(), &path, look).unwrap_or(false))
+        })
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    found.sort_unstable();
+    found
 }

@@ -53,6 +53,16 @@ impl Opening {
         }
     }
 
+    /// The device, as far as it is open.
+    pub(crate) fn device(&self) -> &TapDevice {
+        &self.device
+    }
+
+    /// Whether the interface was made here.
+    pub(crate) fn is_new(&self) -> bool {
+        self.existing.is_none()
+    }
+
     /// Opens the queues after the first.
     pub(crate) fn open_queues(&mut self) -> Result<(), Error> {
         let (name, multi_queue) = (self.device.name, self.device.multi_queue);

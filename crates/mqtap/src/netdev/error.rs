@@ -346,13 +346,6 @@ pub enum OptionsError {
         source_option: OptionName,
     },
 
-    /// `br` without `helper`.
-    #[error(
-        "br= needs helper=: it is the bridge the helper is to use (QEMU ignores it otherwise); add `{}`, or put the interface on the bridge \
-         yourself: `ip link set tap0 master br0`", OptionName::Helper.example()
-    )]
-    BridgeWithoutHelper,
-
     /// `vhost=off` with another option that wants vhost.
     #[error("vhost=off contradicts {option}=, which is for vhost-net; leave out one of the two")]
     VhostOff {

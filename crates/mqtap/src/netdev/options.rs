@@ -37,7 +37,7 @@ pub struct Options {
     pub script: Option<Script>,
     /// `downscript`: what to run before the interface is closed.
     pub downscript: Option<Script>,
-    /// `br`: the bridge `helper` is to connect the tap to.
+    /// `br`: the bridge to put the interface on; with `helper`, which then does it. A helper without it is told `br0`.
     pub br: Option<InterfaceName>,
     /// `helper`: a program that opens one tap queue for us and passes it back. Run by a shell if it contains a blank, as in QEMU.
     pub helper: Option<String>,

@@ -130,8 +130,6 @@ impl Options {
                 value: helper.clone(),
                 reason,
             })?;
-        } else if self.br.is_some() {
-            return Err(OptionsError::BridgeWithoutHelper);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::super::error::OptionsError;
 use super::super::name::OptionName;
 use super::super::options::{Id, Options, Script};
+use crate::bridge;
 use crate::device;
 
 /// Why a netdev could not be opened. Nothing is left behind: no interface that was not there, and no open queue.
@@ -34,6 +35,14 @@ pub enum Error {
         id: Id,
         /// What went wrong.
         source: device::Error,
+    },
+    /// The interface could not be put on the bridge.
+    #[error("netdev {id}: {source}")]
+    Bridge {
+        /// The netdev.
+        id: Id,
+        /// What went wrong.
+        source: bridge::Error,
     },
 }
 

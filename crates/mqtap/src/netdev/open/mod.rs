@@ -4,6 +4,7 @@
 //! them, in reverse, without anybody having to say so: results are local variables here, which Rust drops last to first,
 //! and fields of [`Netdev`], which it drops first to last and which are thus in reverse.
 
+mod bridge;
 mod error;
 mod queues;
 mod settings;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub use error::Error;
 
 use super::options::{Id, Options};
+use crate::bridge::Port;
 use crate::device::TapDevice;
 
 /// A netdev that is open: a tap device with its queues, and what was asked for.
@@ -23,6 +25,7 @@ use crate::device::TapDevice;
 pub struct Netdev {
     options: Options,
     // From here on in reverse: what was made last goes first.
+    _port: Option<Port>,
     device: Arc<TapDevice>,
 }
 
@@ -53,8 +56,8 @@ impl Netdev {
     ///
     /// # Errors
     ///
-    /// [`Error::Options`] if [`Options::validate`] fails; [`Error::NotImplemented`]; [`Error::Device`] if the kernel
-    /// refuses. Either way everything is as before, except that file descriptors which were found to be good, and only then, are closed.
+    /// [`Error::Options`] if [`Options::validate`] fails; [`Error::NotImplemented`]; [`Error::Device`] or [`Error::Bridge`] if
+    /// the kernel refuses. Either way everything is as before, except that file descriptors which were found to be good, and only then, are closed.
     pub fn open_with(options: &Options, mode: OpenMode) -> Result<Self, Error> {
         let id = &options.id;
         options.validate().map_err(|source| Error::Options { id: id.clone(), source })?;
@@ -63,12 +66,14 @@ impl Netdev {
         }
         if let Some(fds) = options.tap_fds() {
             let device = queues::adopt(options, fds, mode)?;
-            return Ok(Self { options: options.clone(), device: Arc::new(device) });
+            let port = bridge::join(options, &device, false)?;
+            return Ok(Self { options: options.clone(), _port: port, device: Arc::new(device) });
         }
         let mut opening = queues::begin(options, mode)?;
         opening.open_queues().map_err(Error::device(options))?;
         opening.settle().map_err(Error::device(options))?;
-        Ok(Self { options: options.clone(), device: Arc::new(opening.finish()) })
+        let port = bridge::join(options, opening.device(), opening.is_new())?;
+        Ok(Self { options: options.clone(), _port: port, device: Arc::new(opening.finish()) })
     }
 
     /// What the netdev is called.

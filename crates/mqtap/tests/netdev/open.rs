@@ -1,113 +1,15 @@
-//! Netdevs on the real kernel.
-//!
-//! A closed descriptor may live on for a moment in a child that another test has forked and that has not come to its exec yet. So what
-//! closing brings about is waited for, and no test makes an interface anew under a name it has just closed.
-
-#![allow(clippy::unwrap_used)]
+//! Opening, adopting, closing.
 
 use std::error::Error as _;
-use std::os::fd::{AsFd, AsRawFd as _, IntoRawFd as _};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
-use mqtap::netdev::{self, Netdev, OpenMode, OptionName, Options};
+use mqtap::netdev::{self, Netdev, OpenMode, OptionName};
 use mqtap::{OpenOptions, TapDevice, VnetHeaderMode};
-use mqtap_test_support::{TestResult, eventually, ip, tests};
+use mqtap_test_support::{TestResult, eventually, ip};
 
-tests!(
-    opens_as_many_queues_as_asked,
-    takes_the_name_the_kernel_chooses,
-    takes_a_pattern,
-    one_queue_of_a_multi_queue_tap,
-    one_queue_of_a_single_queue_tap,
-    two_queues_of_a_single_queue_tap_are_refused_with_the_remedy,
-    too_many_queues_are_refused_before_anything_is_opened,
-    can_leave_every_queue_detached,
-    the_carrier_is_as_asked,
-    the_vnet_header_is_as_asked,
-    the_qdisc_is_as_asked,
-    finds_out_the_header_of_what_it_adopts,
-    a_send_buffer_can_be_set,
-    adopts_a_queue,
-    adopts_queues_in_order,
-    adopts_queues_and_leaves_them_detached,
-    refuses_queues_of_two_devices_and_leaves_them_alone,
-    refuses_what_is_not_a_tap,
-    a_failure_at_a_later_queue_leaves_no_trace,
-    an_exclusive_netdev_refuses_a_used_interface,
-    closing_a_netdev_removes_its_interface,
-    says_what_is_not_implemented_and_opens_nothing,
-    refuses_options_that_make_no_sense,
-);
+use crate::{details, interfaces, list, open, parse, pass, passed, passed_queues, refused, says};
 
-/// Opens what can be opened.
-#[track_caller]
-fn open(text: &str) -> Netdev {
-    match Netdev::open(&parse(text)) {
-        Ok(netdev) => netdev,
-        Err(error) => panic!("{text}: {error}"),
-    }
-}
-
-/// The error of what cannot.
-#[track_caller]
-fn refused(text: &str) -> netdev::Error {
-    match Netdev::open(&parse(text)) {
-        Ok(_) => panic!("{text} was opened"),
-        Err(error) => error,
-    }
-}
-
-#[track_caller]
-fn parse(text: &str) -> Options {
-    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
-}
-
-#[track_caller]
-fn says(error: &netdev::Error, pieces: &[&str]) {
-    let text = error.to_string();
-    for piece in pieces {
-        assert!(text.contains(piece), "`{piece}` is missing in: {text}");
-    }
-}
-
-/// What `ip` says about an interface.
-fn details(name: &str) -> String {
-    ip(&format!("-details link show {name}")).unwrap()
-}
-
-/// The number of interfaces here, the loopback among them.
-fn interfaces() -> usize {
-    ip("-oneline link show").unwrap().lines().count()
-}
-
-/// Numbers for descriptors that are passed. A number is taken once in the life of a process, so none is given out again.
-static NEXT_NUMBER: AtomicI32 = AtomicI32::new(600);
-
-/// A descriptor as a parent process would pass it: a duplicate that no object of ours owns.
-fn pass(fd: impl AsFd) -> i32 {
-    let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-    let duplicate = rustix::io::fcntl_dupfd_cloexec(fd, number).unwrap();
-    assert_eq!(duplicate.as_raw_fd(), number, "something else uses these numbers");
-    // What came through an exec cannot be close-on-exec.
-    rustix::io::fcntl_setfd(&duplicate, rustix::io::FdFlags::empty()).unwrap();
-    duplicate.into_raw_fd()
-}
-
-/// The queues of a device, passed.
-fn passed(device: &TapDevice) -> Vec<i32> {
-    device.queues().iter().map(pass).collect()
-}
-
-fn passed_queues(name: &str, queues: u16) -> Vec<i32> {
-    let options = OpenOptions { name: name.parse().unwrap(), queues, ..OpenOptions::default() };
-    passed(&TapDevice::open(&options).unwrap())
-}
-
-fn list(fds: &[i32]) -> String {
-    fds.iter().map(i32::to_string).collect::<Vec<_>>().join(":")
-}
-
-fn opens_as_many_queues_as_asked() -> TestResult {
+pub(crate) fn opens_as_many_queues_as_asked() -> TestResult {
     let netdev = open("tap,id=hn0,ifname=tap7,queues=4");
     assert_eq!(netdev.id().as_str(), "hn0");
     assert_eq!(netdev.device().name().as_str(), "tap7");
@@ -118,7 +20,7 @@ fn opens_as_many_queues_as_asked() -> TestResult {
     Ok(())
 }
 
-fn takes_the_name_the_kernel_chooses() -> TestResult {
+pub(crate) fn takes_the_name_the_kernel_chooses() -> TestResult {
     let first = open("tap,id=a,queues=2");
     let second = open("tap,id=b,queues=2");
     assert_eq!(first.device().name().as_str(), "tap0");
@@ -127,7 +29,7 @@ fn takes_the_name_the_kernel_chooses() -> TestResult {
     Ok(())
 }
 
-fn takes_a_pattern() -> TestResult {
+pub(crate) fn takes_a_pattern() -> TestResult {
     let netdev = open("tap,id=a,ifname=vm%d,queues=3");
     assert_eq!(netdev.device().name().as_str(), "vm0");
     assert_eq!(netdev.device().queue_count(), 3);
@@ -135,7 +37,7 @@ fn takes_a_pattern() -> TestResult {
     Ok(())
 }
 
-fn one_queue_of_a_multi_queue_tap() -> TestResult {
+pub(crate) fn one_queue_of_a_multi_queue_tap() -> TestResult {
     ip("tuntap add tap0 mode tap multi_queue")?;
     let netdev = open("tap,id=a,ifname=tap0,queues=1");
     assert!(netdev.device().is_multi_queue());
@@ -144,14 +46,14 @@ fn one_queue_of_a_multi_queue_tap() -> TestResult {
     Ok(())
 }
 
-fn one_queue_of_a_single_queue_tap() -> TestResult {
+pub(crate) fn one_queue_of_a_single_queue_tap() -> TestResult {
     ip("tuntap add tap0 mode tap")?;
     let netdev = open("tap,id=a,ifname=tap0");
     assert!(!netdev.device().is_multi_queue());
     Ok(())
 }
 
-fn two_queues_of_a_single_queue_tap_are_refused_with_the_remedy() -> TestResult {
+pub(crate) fn two_queues_of_a_single_queue_tap_are_refused_with_the_remedy() -> TestResult {
     ip("tuntap add tap0 mode tap")?;
     let before = details("tap0");
     let error = refused("tap,id=hn0,ifname=tap0,queues=2");
@@ -161,7 +63,7 @@ fn two_queues_of_a_single_queue_tap_are_refused_with_the_remedy() -> TestResult 
     Ok(())
 }
 
-fn too_many_queues_are_refused_before_anything_is_opened() -> TestResult {
+pub(crate) fn too_many_queues_are_refused_before_anything_is_opened() -> TestResult {
     let error = refused("tap,id=a,ifname=tap0,queues=257");
     assert!(matches!(error, netdev::Error::Options { .. }), "{error}");
     says(&error, &["netdev a: queues=257", "256"]);
@@ -169,7 +71,7 @@ fn too_many_queues_are_refused_before_anything_is_opened() -> TestResult {
     Ok(())
 }
 
-fn can_leave_every_queue_detached() -> TestResult {
+pub(crate) fn can_leave_every_queue_detached() -> TestResult {
     let netdev = Netdev::open_with(&parse("tap,id=a,ifname=tap0,queues=4"), OpenMode::Detached)?;
     assert_eq!(netdev.device().queue_count(), 4);
     for queue in netdev.device().queues() {
@@ -179,7 +81,7 @@ fn can_leave_every_queue_detached() -> TestResult {
     Ok(())
 }
 
-fn the_carrier_is_as_asked() -> TestResult {
+pub(crate) fn the_carrier_is_as_asked() -> TestResult {
     for (options, mode, carrier) in [
         ("", OpenMode::Attached, true),
         (",carrier=on", OpenMode::Attached, true),
@@ -199,7 +101,7 @@ fn the_carrier_is_as_asked() -> TestResult {
     Ok(())
 }
 
-fn the_vnet_header_is_as_asked() -> TestResult {
+pub(crate) fn the_vnet_header_is_as_asked() -> TestResult {
     for (options, header) in [("", true), (",vnet_hdr=on", true), (",vnet_hdr=off", false)] {
         let netdev = open(&format!("tap,id=a{options}"));
         assert_eq!(netdev.device().has_vnet_header(), header, "{options}");
@@ -207,7 +109,7 @@ fn the_vnet_header_is_as_asked() -> TestResult {
     Ok(())
 }
 
-fn the_qdisc_is_as_asked() -> TestResult {
+pub(crate) fn the_qdisc_is_as_asked() -> TestResult {
     for (options, qdisc) in [("", "noqueue"), (",qdisc=noqueue", "noqueue"), (",qdisc=mq", "mq")] {
         let netdev = open(&format!("tap,id=a,queues=2{options}"));
         netdev.device().set_up(true)?;
@@ -217,7 +119,7 @@ fn the_qdisc_is_as_asked() -> TestResult {
     Ok(())
 }
 
-fn finds_out_the_header_of_what_it_adopts() -> TestResult {
+pub(crate) fn finds_out_the_header_of_what_it_adopts() -> TestResult {
     for (vnet_header, expected) in [(VnetHeaderMode::Require, true), (VnetHeaderMode::Off, false)] {
         let opener = TapDevice::open(&OpenOptions { vnet_header, ..OpenOptions::default() })?;
         let fds = passed(&opener);
@@ -228,7 +130,7 @@ fn finds_out_the_header_of_what_it_adopts() -> TestResult {
     Ok(())
 }
 
-fn a_send_buffer_can_be_set() -> TestResult {
+pub(crate) fn a_send_buffer_can_be_set() -> TestResult {
     for sndbuf in ["0", "64k", "2147483647"] {
         open(&format!("tap,id=a,queues=2,sndbuf={sndbuf}"));
         let fds = passed_queues("vm%d", 2);
@@ -237,7 +139,7 @@ fn a_send_buffer_can_be_set() -> TestResult {
     Ok(())
 }
 
-fn adopts_a_queue() -> TestResult {
+pub(crate) fn adopts_a_queue() -> TestResult {
     let fds = passed_queues("tap3", 1);
     let netdev = open(&format!("tap,id=a,fd={}", list(&fds)));
     assert_eq!(netdev.device().name().as_str(), "tap3");
@@ -246,7 +148,7 @@ fn adopts_a_queue() -> TestResult {
     eventually("the queue is closed with the netdev", || interfaces() == 1)
 }
 
-fn adopts_queues_in_order() -> TestResult {
+pub(crate) fn adopts_queues_in_order() -> TestResult {
     let mut fds = passed_queues("tap0", 4);
     fds.reverse();
     let netdev = open(&format!("tap,id=a,fds={}", list(&fds)));
@@ -256,7 +158,7 @@ fn adopts_queues_in_order() -> TestResult {
     Ok(())
 }
 
-fn adopts_queues_and_leaves_them_detached() -> TestResult {
+pub(crate) fn adopts_queues_and_leaves_them_detached() -> TestResult {
     let fds = passed_queues("tap0", 2);
     let options = parse(&format!("tap,id=a,fds={}", list(&fds)));
     let netdev = Netdev::open_with(&options, OpenMode::Detached)?;
@@ -268,7 +170,7 @@ fn adopts_queues_and_leaves_them_detached() -> TestResult {
     Ok(())
 }
 
-fn refuses_queues_of_two_devices_and_leaves_them_alone() -> TestResult {
+pub(crate) fn refuses_queues_of_two_devices_and_leaves_them_alone() -> TestResult {
     let [one, other] = [passed_queues("tap0", 2), passed_queues("tap1", 2)];
     let error = refused(&format!("tap,id=a,fds={}:{}", one[0], other[0]));
     says(&error, &["netdev a", "tap0", "tap1"]);
@@ -279,7 +181,7 @@ fn refuses_queues_of_two_devices_and_leaves_them_alone() -> TestResult {
     Ok(())
 }
 
-fn refuses_what_is_not_a_tap() -> TestResult {
+pub(crate) fn refuses_what_is_not_a_tap() -> TestResult {
     let file = pass(std::fs::File::open("/dev/null")?);
     says(&refused(&format!("tap,id=a,fd={file}")), &["netdev a", &file.to_string()]);
     says(&refused("tap,id=a,fd=65000"), &["netdev a", "65000"]);
@@ -287,7 +189,7 @@ fn refuses_what_is_not_a_tap() -> TestResult {
 }
 
 /// The device has room for two more queues, so that the third of the netdev's is the one that fails.
-fn a_failure_at_a_later_queue_leaves_no_trace() -> TestResult {
+pub(crate) fn a_failure_at_a_later_queue_leaves_no_trace() -> TestResult {
     let _holder = open("tap,id=a,ifname=tap0,queues=254");
     let before = details("tap0");
     assert!(before.contains("numqueues 254"), "{before}");
@@ -298,7 +200,7 @@ fn a_failure_at_a_later_queue_leaves_no_trace() -> TestResult {
     Ok(())
 }
 
-fn an_exclusive_netdev_refuses_a_used_interface() -> TestResult {
+pub(crate) fn an_exclusive_netdev_refuses_a_used_interface() -> TestResult {
     let holder = open("tap,id=a,ifname=tap0,queues=2,exclusive=on");
     let error = refused("tap,id=b,ifname=tap0,queues=2,exclusive=on");
     says(&error, &["netdev b", "tap0"]);
@@ -309,14 +211,14 @@ fn an_exclusive_netdev_refuses_a_used_interface() -> TestResult {
     Ok(())
 }
 
-fn closing_a_netdev_removes_its_interface() -> TestResult {
+pub(crate) fn closing_a_netdev_removes_its_interface() -> TestResult {
     let netdev = open("tap,id=a,queues=4");
     assert_eq!(interfaces(), 2);
     drop(netdev);
     eventually("the interface is gone", || interfaces() == 1)
 }
 
-fn says_what_is_not_implemented_and_opens_nothing() -> TestResult {
+pub(crate) fn says_what_is_not_implemented_and_opens_nothing() -> TestResult {
     for (text, expected) in [
         ("script=/bin/true", OptionName::Script),
         ("downscript=/bin/true", OptionName::Downscript),
@@ -340,7 +242,7 @@ fn says_what_is_not_implemented_and_opens_nothing() -> TestResult {
     Ok(())
 }
 
-fn refuses_options_that_make_no_sense() -> TestResult {
+pub(crate) fn refuses_options_that_make_no_sense() -> TestResult {
     let error = refused("tap,id=a,queues=1,fd=3");
     says(&error, &["netdev a: fd= and queues="]);
     assert!(matches!(error, netdev::Error::Options { .. }));
