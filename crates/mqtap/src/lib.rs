@@ -10,6 +10,7 @@
 //!   written.
 //! * [`netdev`] is what people write: QEMU's `-netdev tap,…`.
 //! * [`link`] is the interface as `ip link` shows it, [`bridge`] puts it on one.
+//! * [`inspect`] is all that can be known of a tap from outside, its holders included, without touching it.
 //!
 //! The kernel's interface has traps, and this crate's job is that nobody falls into them: an attach that
 //! silently keeps another process's flags, offloads left over from a former user, a detached queue whose number changed, an
@@ -44,6 +45,7 @@ pub mod bridge;
 pub mod capabilities;
 pub mod device;
 pub mod fd;
+pub mod inspect;
 pub mod link;
 pub mod mac;
 pub mod name;

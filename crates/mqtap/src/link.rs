@@ -118,6 +118,16 @@ pub struct Link {
     pub qdisc: Option<String>,
     /// `txqueuelen`, in frames: for a tap the length of each queue's ring.
     pub transmit_queue_length: u32,
+    /// Transmit queues that the kernel keeps for it, whether or not they are in use: 256 for a multi-queue tap.
+    pub transmit_queues: u32,
+    /// RFC 2863's operational state, in iproute2's words: `UP`, `DOWN`, `UNKNOWN`.
+    pub operational_state: &'static str,
+    /// `ip link set … alias`.
+    pub alias: Option<String>,
+    /// Number of the XDP program that sees its frames.
+    pub xdp_program: Option<u32>,
+    /// What passed it, and what did not.
+    pub counters: LinkCounters,
     /// What only a tun or tap has; `None` for other kinds.
     pub tun: Option<TunLink>,
 }
@@ -144,6 +154,47 @@ pub struct TunLink {
     pub attached_queues: u32,
     /// Queues that are detached.
     pub detached_queues: u32,
+}
+
+/// `IFLA_STATS64` (include/uapi/linux/if_link.h), as far as a tap counts.
+///
+/// As the host sees the interface, which is the other way round from the guest: *received* is what was written to a tap's
+/// queues, *sent* is what was read from them. A frame that waits in a queue is not counted yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkCounters {
+    /// Frames.
+    pub received_frames: u64,
+    /// Bytes of those.
+    pub received_bytes: u64,
+    /// Frames with something wrong, such as a virtio-net header that makes no sense.
+    pub receive_errors: u64,
+    /// Frames for which there was no room.
+    pub receive_dropped: u64,
+    /// Frames.
+    pub sent_frames: u64,
+    /// Bytes of those.
+    pub sent_bytes: u64,
+    /// Frames with something wrong.
+    pub send_errors: u64,
+    /// Frames for which no queue was attached, the queue was full, or a filter said no.
+    pub send_dropped: u64,
+}
+
+/// What passed one of the queues that the kernel keeps for sending, counted by the qdisc `mq`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueCounters {
+    /// The kernel's number of the queue, from 0.
+    pub queue: u16,
+    /// Frames handed to the queue.
+    pub frames: u64,
+    /// Bytes of those.
+    pub bytes: u64,
+    /// Frames that the qdisc had no room for. What the ring of a tap has no room for is not among them.
+    pub dropped: u64,
+    /// Frames that wait in the qdisc.
+    pub waiting: u32,
 }
 
 /// A view of the interfaces of one network namespace.
@@ -194,6 +245,15 @@ impl Links {
     /// [`Error::Socket`], [`Error::Refused`] (EINTR if the list kept changing while it was read).
     pub fn list(&self) -> Result<Vec<Link>, Error> {
         self.socket.list()
+    }
+
+    /// What passed each queue that the kernel has for sending through this interface. Only the qdisc `mq` counts by queue; under any
+    /// other there is nothing to tell.
+    ///
+    /// # Errors
+    /// [`Error::Socket`], [`Error::Refused`].
+    pub fn queue_counters(&self, index: u32) -> Result<Vec<QueueCounters>, Error> {
+        self.socket.queue_counters(index)
     }
 
     /// Brings the interface up or down.
@@ -264,20 +324,7 @@ pub struct Holder {
 /// which, so a namesake elsewhere can be among them.
 #[must_use]
 pub fn holders(interface: InterfaceName) -> Vec<Holder> {
-    let number =
-        |entry: &std::fs::DirEntry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-    let entries = |path: String| std::fs::read_dir(path).into_iter().flatten().flatten();
-    let wanted = format!("iff:\t{interface}");
-    let mut holders = Vec::new();
-    for pid in entries("/proc".to_owned()).filter_map(|entry| number(&entry)) {
-        for fd in entries(format!("/proc/{pid}/fdinfo")).filter_map(|entry| number(&entry)) {
-            let Ok(info) = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")) else { continue };
-            if info.lines().any(|line| line == wanted) {
-                let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-                // A descriptor's number fits a C int.
-                holders.push(Holder { pid, command: command.trim_end().to_owned(), fd: fd as RawFd });
-            }
-        }
-    }
-    holders
+    crate::inspect::descriptors_of(interface)
+        .map(|(pid, fd)| Holder { pid, command: crate::inspect::command(pid), fd })
+        .collect()
 }

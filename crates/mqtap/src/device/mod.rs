@@ -16,7 +16,7 @@ use rustix::io::Errno;
 pub use error::Error;
 pub(crate) use known::offloads_of_kernel;
 pub use namespace::Namespace;
-pub(crate) use namespace::find_in_named as find_in_named_namespaces;
+pub(crate) use namespace::{find_in_named as find_in_named_namespaces, visit};
 pub(crate) use open::Opening;
 
 use crate::link::{self, Link, Links};

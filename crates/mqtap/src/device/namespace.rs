@@ -35,26 +35,28 @@ impl Namespace {
     }
 
     pub(super) fn open(&self) -> Result<File, Error> {
-        let path = self.path();
+        self.open_file().map_err(|source| Error::Namespace { path: self.path(), source })
+    }
+
+    pub(crate) fn open_file(&self) -> std::io::Result<File> {
         let is_name = |name: &str| {
             Path::new(name).components().count() == 1 && !name.contains(['/', '\0']) && name != ".."
         };
-        let file = match self {
+        match self {
             Self::Name(name) if !is_name(name) => Err(Errno::INVAL.into()),
-            _ => File::open(&path),
-        };
-        file.map_err(|source| Error::Namespace { path, source })
+            _ => File::open(self.path()),
+        }
     }
 }
 
 /// What a thread of its own, which goes there and ends, brings back: the caller never leaves its own namespace.
 ///
 /// A descriptor of `/dev/net/tun` belongs to the namespace in which it was opened, and so does a netlink socket.
-pub(super) fn visit<T: Send>(
+pub(crate) fn visit<T: Send, E: Send>(
     enter: impl FnOnce() -> Result<(), Errno> + Send,
-    act: impl FnOnce() -> Result<T, Error> + Send,
-    failed: impl Fn(Errno) -> Error + Sync,
-) -> Result<T, Error> {
+    act: impl FnOnce() -> Result<T, E> + Send,
+    failed: impl Fn(Errno) -> E + Sync,
+) -> Result<T, E> {
     std::thread::scope(|scope| {
         let visitor = std::thread::Builder::new().name("mqtap-netns".to_owned()).spawn_scoped(scope, || {
             enter().map_err(&failed)?;

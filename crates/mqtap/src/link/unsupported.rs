@@ -1,6 +1,6 @@
 //! No rtnetlink here.
 
-use super::{Error, Link};
+use super::{Error, Link, QueueCounters};
 use crate::mac::MacAddress;
 
 #[derive(Debug)]
@@ -20,6 +20,10 @@ impl Socket {
     }
 
     pub(super) fn list(&self) -> Result<Vec<Link>, Error> {
+        match self.0 {}
+    }
+
+    pub(super) fn queue_counters(&self, _: u32) -> Result<Vec<QueueCounters>, Error> {
         match self.0 {}
     }
 

@@ -3,6 +3,12 @@
 //! Each ioctl is one constant here, of a type that says how its argument travels. TUN is treacherous there: `OWNER`,
 //! `GROUP`, `PERSIST` and `OFFLOAD` are declared with a pointer-sized type and take a *number*.
 
+mod ethtool;
+mod look;
+
+pub(crate) use ethtool::active_features;
+pub(crate) use look::{classic_filter_length, duplicate, has_frames, opened_in, same_file_elsewhere};
+
 use std::collections::BTreeSet;
 use std::ffi::{c_int, c_uint, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -179,11 +185,8 @@ pub(crate) fn is_tun_device(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 
 /// Whether two descriptors are the same open file (`kcmp(2)`). `None` where the kernel does not tell.
 pub(crate) fn same_open_file(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Option<bool> {
-    const KCMP_FILE: c_int = 0;
-    let pid = rustix::process::getpid().as_raw_nonzero().get();
-    // SAFETY: kcmp(KCMP_FILE) takes numbers only and changes nothing.
-    let order = unsafe { libc::syscall(libc::SYS_kcmp, pid, pid, KCMP_FILE, a.as_raw_fd(), b.as_raw_fd()) };
-    (order >= 0).then_some(order == 0)
+    let pid = std::process::id();
+    same_file_elsewhere((pid, a.as_raw_fd()), (pid, b.as_raw_fd()))
 }
 
 /// Closes it on exec.
@@ -197,17 +200,16 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)
 }
 
-/// `TUNGETDEVNETNS`: the network namespace that the device is in now.
-struct GetDeviceNamespace;
+/// An ioctl that takes no argument and makes a descriptor: `TUNGETDEVNETNS`, `SIOCGSKNS`.
+struct GetNamespace<const OPCODE: Opcode>;
 
-// SAFETY: TUNGETDEVNETNS takes no argument, changes nothing of ours, and returns a new descriptor, which is thus nobody's
-// yet.
-unsafe impl Ioctl for GetDeviceNamespace {
+// SAFETY: these ioctls take no argument, change nothing of ours, and return a new descriptor, which is thus nobody's yet.
+unsafe impl<const OPCODE: Opcode> Ioctl for GetNamespace<OPCODE> {
     type Output = OwnedFd;
     const IS_MUTATING: bool = false;
 
     fn opcode(&self) -> Opcode {
-        TUNGETDEVNETNS
+        OPCODE
     }
 
     fn as_ptr(&mut self) -> *mut c_void {
@@ -223,7 +225,7 @@ unsafe impl Ioctl for GetDeviceNamespace {
 /// The network namespace that the device is in now. The kernel tells those who may administer it.
 pub(crate) fn device_namespace(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     // SAFETY: TUNGETDEVNETNS takes no argument.
-    unsafe { ioctl::ioctl(fd, GetDeviceNamespace) }
+    unsafe { ioctl::ioctl(fd, GetNamespace::<TUNGETDEVNETNS>) }
 }
 
 /// The network namespace of the calling thread.

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use super::Interface;
 use crate::fd::InheritError;
+use crate::name::InterfaceName;
 
 /// Whether there is anything behind this contract.
 pub(crate) const SUPPORTED: bool = false;
@@ -37,15 +38,24 @@ unsupported! {
     enter_namespace(BorrowedFd<'_>) -> ();
     enter_new_namespace() -> ();
     set_vnet_header_size(BorrowedFd<'_>, i32) -> ();
-    send_buffer(BorrowedFd<'_>) -> i32;
     set_send_buffer(BorrowedFd<'_>, i32) -> ();
     set_carrier(BorrowedFd<'_>, bool) -> ();
     is_tun_device(BorrowedFd<'_>) -> bool;
+    send_buffer(BorrowedFd<'_>) -> i32;
+    classic_filter_length(BorrowedFd<'_>) -> u16;
+    opened_in(BorrowedFd<'_>) -> OwnedFd;
+    has_frames(BorrowedFd<'_>) -> bool;
+    duplicate(u32, RawFd) -> OwnedFd;
+    active_features(InterfaceName) -> Vec<String>;
     set_close_on_exec(BorrowedFd<'_>) -> ();
     set_nonblocking(BorrowedFd<'_>) -> ();
 }
 
 pub(crate) fn same_open_file(_: BorrowedFd<'_>, _: BorrowedFd<'_>) -> Option<bool> {
+    None
+}
+
+pub(crate) fn same_file_elsewhere(_: (u32, RawFd), _: (u32, RawFd)) -> Option<bool> {
     None
 }
 

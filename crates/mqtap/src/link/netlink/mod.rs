@@ -14,7 +14,7 @@ use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use rustix::io::Errno;
 
-use super::{Error, Link};
+use super::{Error, Link, QueueCounters};
 use crate::mac::MacAddress;
 
 /// Which interface is meant.
@@ -159,20 +159,48 @@ impl Socket {
     }
 
     pub(super) fn list(&self) -> Result<Vec<Link>, Error> {
+        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let links = self.dump("list the interfaces", Which::All, &request)?.into_iter();
+        Ok(links
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewLink(message) => read::link(&message),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// The kernel tells of all interfaces, whichever is asked for.
+    pub(super) fn queue_counters(&self, index: u32) -> Result<Vec<QueueCounters>, Error> {
+        let mut message = TcMessage::default();
+        // An interface's index fits the header's signed field.
+        message.header.index = index as i32;
+        let request = RouteNetlinkMessage::GetQueueDiscipline(message);
+        let qdiscs = self.dump("read the qdiscs", Which::Index(index), &request)?.into_iter();
+        let mut counters: Vec<QueueCounters> = qdiscs
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewQueueDiscipline(message) if message.header.index == index as i32 => {
+                    read::queue_counters(&message)
+                }
+                _ => None,
+            })
+            .collect();
+        counters.sort_by_key(|counters| counters.queue);
+        Ok(counters)
+    }
+
+    fn dump(
+        &self,
+        what: &'static str,
+        which: Which<'_>,
+        request: &RouteNetlinkMessage,
+    ) -> Result<Vec<RouteNetlinkMessage>, Error> {
         /// How often the list may change while it is told.
         const ATTEMPTS: u32 = 10;
         let mut attempt = 1;
         loop {
-            let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
-            match self.ask("list the interfaces", Which::All, message, NLM_F_DUMP) {
+            match self.ask(what, which, request.clone(), NLM_F_DUMP) {
                 Err(Error::Refused { errno: Errno::INTR, .. }) if attempt < ATTEMPTS => attempt += 1,
-                result => {
-                    let links = result?.into_iter().filter_map(|answer| match answer {
-                        RouteNetlinkMessage::NewLink(message) => read::link(&message),
-                        _ => None,
-                    });
-                    return Ok(links.collect());
-                }
+                result => return result,
             }
         }
     }

@@ -1,9 +1,12 @@
 //! What the kernel tells of an interface.
 
 use netlink_packet_core::{DefaultNla, Nla};
-use netlink_packet_route::link::{InfoData, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, State, Stats64,
+};
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcStats2};
 
-use super::super::{Link, TunLink};
+use super::super::{Link, LinkCounters, QueueCounters, TunLink};
 use crate::mac::MacAddress;
 
 pub(super) fn link(message: &LinkMessage) -> Option<Link> {
@@ -21,6 +24,11 @@ pub(super) fn link(message: &LinkMessage) -> Option<Link> {
         master: None,
         qdisc: None,
         transmit_queue_length: 0,
+        transmit_queues: 0,
+        operational_state: "UNKNOWN",
+        alias: None,
+        xdp_program: None,
+        counters: LinkCounters::default(),
         tun: None,
     };
     for attribute in &message.attributes {
@@ -32,6 +40,11 @@ pub(super) fn link(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::Controller(index) => link.master = Some(*index),
             LinkAttribute::Qdisc(name) => link.qdisc = Some(name.clone()),
             LinkAttribute::TxQueueLen(frames) => link.transmit_queue_length = *frames,
+            LinkAttribute::NumTxQueues(count) => link.transmit_queues = *count,
+            LinkAttribute::OperState(state) => link.operational_state = word(*state),
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+            LinkAttribute::Xdp(attributes) => link.xdp_program = xdp_program(attributes),
+            LinkAttribute::Stats64(stats) => link.counters = counters(stats),
             LinkAttribute::Address(bytes) => {
                 link.mac = <[u8; 6]>::try_from(&bytes[..]).ok().map(MacAddress::new);
             }
@@ -49,6 +62,75 @@ pub(super) fn link(message: &LinkMessage) -> Option<Link> {
     }
     link.name = name?;
     Some(link)
+}
+
+/// iproute2's words (ip/ipaddress.c: `oper_states`).
+fn word(state: State) -> &'static str {
+    match state {
+        State::NotPresent => "NOTPRESENT",
+        State::Down => "DOWN",
+        State::LowerLayerDown => "LOWERLAYERDOWN",
+        State::Testing => "TESTING",
+        State::Dormant => "DORMANT",
+        State::Up => "UP",
+        _ => "UNKNOWN",
+    }
+}
+
+fn xdp_program(attributes: &[LinkXdp]) -> Option<u32> {
+    attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => {
+            Some(*id)
+        }
+        _ => None,
+    })
+}
+
+fn counters(stats: &Stats64) -> LinkCounters {
+    LinkCounters {
+        received_frames: stats.rx_packets,
+        received_bytes: stats.rx_bytes,
+        receive_errors: stats.rx_errors,
+        receive_dropped: stats.rx_dropped,
+        sent_frames: stats.tx_packets,
+        sent_bytes: stats.tx_bytes,
+        send_errors: stats.tx_errors,
+        send_dropped: stats.tx_dropped,
+    }
+}
+
+/// The counters of one transmit queue, if this qdisc is a child of `mq`: queue i is its class i+1 (net/sched/sch_mq.c).
+pub(super) fn queue_counters(message: &TcMessage) -> Option<QueueCounters> {
+    let parent = message.header.parent;
+    if parent == TcHandle::ROOT || parent == TcHandle::UNSPEC {
+        return None;
+    }
+    let mut counters = QueueCounters { queue: parent.minor.checked_sub(1)?, ..QueueCounters::default() };
+    for attribute in &message.attributes {
+        let TcAttribute::Stats2(stats) = attribute else { continue };
+        for stat in stats {
+            match stat {
+                TcStats2::Basic(basic) => {
+                    counters.frames = basic.packets.into();
+                    counters.bytes = basic.bytes;
+                }
+                // TCA_STATS_PKT64, which comes after the former once its 32 bits are not enough.
+                TcStats2::Other(attribute) if attribute.kind() == 8 => {
+                    let mut bytes = vec![0; attribute.value_len()];
+                    attribute.emit_value(&mut bytes);
+                    if let Ok(bytes) = bytes.try_into() {
+                        counters.frames = u64::from_ne_bytes(bytes);
+                    }
+                }
+                TcStats2::Queue(queue) => {
+                    counters.dropped = queue.drops.into();
+                    counters.waiting = queue.qlen;
+                }
+                _ => {}
+            }
+        }
+    }
+    Some(counters)
 }
 
 /// `IFLA_TUN_*` (include/uapi/linux/if_link.h), which the netlink crate leaves as bytes.

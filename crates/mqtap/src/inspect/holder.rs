@@ -1,0 +1,120 @@
+//! Who has queues of an interface open.
+
+use std::os::fd::RawFd;
+
+use super::NamespaceId;
+use super::proc::{self, Descriptor, Of};
+use super::queue::{self, Hidden, QueueState};
+use crate::link::Link;
+
+/// A queue of an interface that a process has open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// Its name (`/proc/PID/comm`).
+    pub command: String,
+    /// Its command line.
+    pub arguments: Vec<String>,
+    /// The systemd unit that it belongs to.
+    pub unit: Option<String>,
+    /// It is stopped, by a signal or a debugger, and so reads nothing.
+    pub stopped: bool,
+    /// The network namespace that it is in. That of the interface can be another.
+    pub namespace: Option<NamespaceId>,
+    /// The descriptor.
+    pub fd: RawFd,
+    /// Reads and writes wait (no `O_NONBLOCK`): the kernel's slow path for writes, unless they come by io_uring or vhost-net.
+    pub blocking: bool,
+    /// What the queue tells, or why nothing.
+    pub queue: Result<QueueState, Hidden>,
+    /// The first among the holders that has the same open file: a queue that was inherited or passed on is held twice. The
+    /// pid and the descriptor.
+    pub same_as: Option<(u32, RawFd)>,
+}
+
+/// All descriptors of taps on this machine that this user may see: read once, asked for each interface.
+#[derive(Clone, Debug)]
+pub(super) struct Holders {
+    descriptors: Vec<Descriptor>,
+    here: Option<NamespaceId>,
+}
+
+/// Those who have queues of one interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) holders: Vec<Holder>,
+    /// Those who have queues of an interface of the same name in another namespace.
+    pub(super) namesakes: Vec<Holder>,
+}
+
+impl Holders {
+    /// Looks at all processes.
+    pub(super) fn scan(here: Option<NamespaceId>) -> Self {
+        Self { descriptors: proc::descriptors(), here }
+    }
+
+    /// Those of one interface of the namespace.
+    pub(super) fn of(&self, link: &Link) -> Found {
+        let is_tun = link.tun.is_some();
+        let wanted = |of: &Of| match of {
+            Of::Tun(name) => is_tun && *name == link.name,
+            Of::Index(index) => !is_tun && *index == link.index,
+        };
+        let mut found = Found::default();
+        for descriptor in self.descriptors.iter().filter(|descriptor| wanted(&descriptor.of)) {
+            let Some(holder) = examine(descriptor, link) else { continue };
+            match self.is_here(&holder, is_tun) {
+                Some(false) => found.namesakes.push(holder),
+                Some(true) | None => found.holders.push(holder),
+            }
+        }
+        mark_copies(&mut found.holders);
+        found
+    }
+
+    /// Whether the device of a queue is in our namespace: as the queue tells, and else as its process suggests. Of a macvtap
+    /// that says its name, the index is right as well; that is enough.
+    fn is_here(&self, holder: &Holder, is_tun: bool) -> Option<bool> {
+        let told = match holder.queue {
+            Ok(_) if !is_tun => return None,
+            Ok(queue) => queue.device_namespace,
+            Err(_) => None,
+        };
+        Some(told.or(holder.namespace)? == self.here?)
+    }
+}
+
+fn examine(descriptor: &Descriptor, link: &Link) -> Option<Holder> {
+    let &Descriptor { pid, fd, blocking, .. } = descriptor;
+    let queue = queue::look(pid, fd);
+    if queue.is_ok_and(|queue| queue.interface != link.name) {
+        // Renamed, or the number was given to something else, between two looks.
+        return None;
+    }
+    Some(Holder {
+        pid,
+        command: proc::command(pid)?,
+        arguments: proc::arguments(pid),
+        unit: proc::unit(pid),
+        stopped: proc::is_stopped(pid),
+        namespace: NamespaceId::of_file(&format!("/proc/{pid}/ns/net")),
+        fd,
+        blocking,
+        queue,
+        same_as: None,
+    })
+}
+
+fn mark_copies(holders: &mut [Holder]) {
+    for i in 1..holders.len() {
+        let (former, rest) = holders.split_at_mut(i);
+        let one = &mut rest[0];
+        let same = |other: &&Holder| {
+            other.same_as.is_none()
+                && crate::sys::same_file_elsewhere((other.pid, other.fd), (one.pid, one.fd)) == Some(true)
+        };
+        one.same_as = former.iter().find(same).map(|other| (other.pid, other.fd));
+    }
+}
