@@ -9,6 +9,7 @@
 //! * [`TapQueue`] is one queue: [attached](TapQueue::attach) and [detached](TapQueue::detach) at run time, read and
 //!   written.
 //! * [`netdev`] is what people write: QEMU's `-netdev tap,…`.
+//! * [`vhost_net`] has the kernel move the frames between a guest's rings and the queues.
 //! * [`link`] is the interface as `ip link` shows it, [`bridge`] puts it on one.
 //! * [`inspect`] is all that can be known of a tap from outside, its holders included, without touching it.
 //!
@@ -54,6 +55,7 @@ pub mod offload;
 pub mod queue;
 #[allow(unsafe_code)]
 mod sys;
+pub mod vhost_net;
 pub mod vnet_header;
 
 pub use capabilities::Capabilities;
@@ -63,4 +65,5 @@ pub use mac::MacAddress;
 pub use name::{InterfaceName, NamePattern, NameRequest};
 pub use offload::Offloads;
 pub use queue::TapQueue;
+pub use vhost_net::VhostNet;
 pub use vnet_header::{VnetHeader, VnetHeaderSize};

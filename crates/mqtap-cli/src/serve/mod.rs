@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mqtap::netdev::{self, CarrierMode, Netdev, OpenMode};
+use mqtap::netdev::{self, CarrierMode, Netdev, OpenMode, VhostMode};
 use mqtap_vhost_user::{MAX_RINGS, Server, StopHandle};
 use mqtap_virtio::nic::{Carrier, Engine, Nic, NicCounters, NicOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -131,7 +131,16 @@ fn prepare(request: &NicRequest, client: bool) -> Result<Prepared, Error> {
         Endpoint::Socket(path) => Server::bind(path)?,
         Endpoint::Fd(number) => Server::from_fd(mqtap::fd::inherit(*number)?)?,
     };
-    let netdev = Netdev::open_with(&request.netdev, OpenMode::Detached)?;
+    let mut netdev = Netdev::open_with(&request.netdev, OpenMode::Detached)?;
+    if !netdev.take_vhost().is_empty() {
+        if request.netdev.vhost_mode() != VhostMode::Try {
+            return Err(format!(
+                "netdev {id}: `mqtap serve` cannot use vhost-net yet; write `vhost=off`: mqtap then moves the frames itself"
+            )
+            .into());
+        }
+        tracing::warn!("{id}: `mqtap serve` cannot use vhost-net yet; mqtap moves the frames itself");
+    }
     let device = netdev.device();
     let pairs = device.queue_count();
     if pairs > MAX_RINGS / 2 {

@@ -46,7 +46,7 @@ pub(crate) fn wrong_usage_is_exit_status_2() -> TestResult {
     let failed = mqtap("serve --netdev tap,id=a,ifname=lo --socket /tmp/mqtap-test-never")?;
     assert_eq!(failed.status.code(), Some(1));
     assert!(String::from_utf8(failed.stderr)?.contains("lo exists and is not a tap"));
-    let later = mqtap("serve --netdev tap,id=a,vhost=on --socket /tmp/mqtap-test-never")?;
+    let later = mqtap("serve --netdev tap,id=a,script=/bin/true --socket /tmp/mqtap-test-never")?;
     assert_eq!(later.status.code(), Some(1));
     assert!(String::from_utf8(later.stderr)?.contains("not implemented yet"));
     Ok(())

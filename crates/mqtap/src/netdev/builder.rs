@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::error::OptionsError;
 use super::fds;
 use super::name::OptionName;
-use super::options::{CarrierMode, Engine, Id, Options, Qdisc, Script};
+use super::options::{CarrierMode, Engine, Id, Options, Qdisc, Script, VhostMode};
 use super::{suggest, value};
 use crate::name::InvalidName;
 
@@ -82,7 +82,7 @@ fn set(options: &mut Options, option: OptionName, text: String) -> Result<(), Op
         Name::PollUs => options.poll_us = Some(number(option, text)?),
         Name::Sndbuf => options.sndbuf = Some(size(option, text)?),
         Name::VnetHdr => options.vnet_hdr = Some(switch(option, text)?),
-        Name::Vhost => options.vhost = Some(switch(option, text)?),
+        Name::Vhost => options.vhost = Some(vhost(option, text)?),
         Name::Vhostforce => options.vhostforce = Some(switch(option, text)?),
         Name::Exclusive => options.exclusive = switch(option, text)?,
         Name::Script => options.script = Some(script(text)),
@@ -118,6 +118,15 @@ fn size(option: OptionName, value: String) -> Result<u64, OptionsError> {
 
 fn switch(option: OptionName, value: String) -> Result<bool, OptionsError> {
     value::switch(&value).ok_or(OptionsError::InvalidSwitch { option, value })
+}
+
+/// A switch with a third position.
+fn vhost(option: OptionName, value: String) -> Result<VhostMode, OptionsError> {
+    match value::switch(&value) {
+        Some(true) => Ok(VhostMode::On),
+        Some(false) => Ok(VhostMode::Off),
+        None => choice(option, value, [VhostMode::Try], |_| "try", VhostMode::CHOICES),
+    }
 }
 
 fn script(value: String) -> Script {

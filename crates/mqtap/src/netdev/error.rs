@@ -353,6 +353,15 @@ pub enum OptionsError {
         option: OptionName,
     },
 
+    /// `vhost=try` with another option that insists on vhost.
+    #[error(
+        "vhost=try contradicts {option}=, which is for vhost-net and nothing else; write `vhost=on`, or leave out {option}="
+    )]
+    VhostTry {
+        /// `vhostfd`, `vhostfds` or `vhostforce`.
+        option: OptionName,
+    },
+
     /// `vhostfd` and `vhostfds`.
     #[error("vhostfd= and vhostfds= cannot be given together; list all in vhostfds=")]
     VhostfdAndVhostfds,

@@ -44,5 +44,5 @@ mod value;
 pub use error::{OptionsError, ProgramError};
 pub use name::OptionName;
 pub use open::{Error, Netdev, OpenMode};
-pub use options::{CarrierMode, Engine, Id, MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script};
+pub use options::{CarrierMode, Engine, Id, MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script, VhostMode};
 pub use value::{NumberError, SizeError};

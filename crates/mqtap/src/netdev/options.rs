@@ -46,8 +46,8 @@ pub struct Options {
     pub sndbuf: Option<u64>,
     /// `vnet_hdr`: whether each frame carries a virtio header, which offloads need. `None` uses it if the kernel has it.
     pub vnet_hdr: Option<bool>,
-    /// `vhost`: whether the kernel's vhost-net moves the frames. `None` follows the other vhost options; see [`Options::wants_vhost`].
-    pub vhost: Option<bool>,
+    /// `vhost`: whether the kernel's vhost-net moves the frames. `None` follows the other vhost options; see [`Options::vhost_mode`].
+    pub vhost: Option<VhostMode>,
     /// `vhostfd`: the number of one inherited `/dev/vhost-net` file descriptor.
     pub vhostfd: Option<i32>,
     /// `vhostfds`: the numbers of inherited `/dev/vhost-net` file descriptors, one for each queue.
@@ -108,10 +108,23 @@ impl Options {
         self.fds.as_deref().or(self.fd.as_ref().map(std::slice::from_ref))
     }
 
-    /// Whether vhost-net is asked for: `vhost` if given, else yes when `vhostforce=on` or vhost file descriptors are given, as in QEMU.
+    /// Whether vhost-net is asked for: `vhost` if given, else on when `vhostforce=on` or vhost file descriptors are given, as in QEMU.
+    pub fn vhost_mode(&self) -> VhostMode {
+        let asked = self.vhostforce == Some(true) || self.vhostfd.is_some() || self.vhostfds.is_some();
+        self.vhost.unwrap_or(if asked { VhostMode::On } else { VhostMode::Off })
+    }
+
+    /// Whether vhost-net is asked for, as a must or as a wish.
     pub fn wants_vhost(&self) -> bool {
-        self.vhost
-            .unwrap_or(self.vhostforce == Some(true) || self.vhostfd.is_some() || self.vhostfds.is_some())
+        self.vhost_mode() != VhostMode::Off
+    }
+
+    /// The vhost-net handles that are open already.
+    pub(super) fn vhost_fds(&self) -> Option<&[i32]> {
+        match &self.vhostfd {
+            Some(fd) => Some(std::slice::from_ref(fd)),
+            None => self.vhostfds.as_deref(),
+        }
     }
 }
 
@@ -159,6 +172,22 @@ pub enum Script {
     None,
     /// A program, run with the interface's name as its argument. It is not searched for in `PATH`.
     Program(PathBuf),
+}
+
+/// Whether the kernel's vhost-net moves the frames.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VhostMode {
+    /// `off`: the frames are moved in user space.
+    Off,
+    /// `on`: it must.
+    On,
+    /// `try`: it does if it can, and otherwise the frames are moved in user space. Not in QEMU.
+    Try,
+}
+
+impl VhostMode {
+    pub(super) const CHOICES: &'static [&'static str] = &["on", "off", "try"];
 }
 
 /// When the interface shows a carrier (link) to the host.

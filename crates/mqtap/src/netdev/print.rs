@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::fds;
 use super::name::OptionName as Name;
-use super::options::{CarrierMode, Engine, Options, Qdisc, Script};
+use super::options::{CarrierMode, Engine, Options, Qdisc, Script, VhostMode};
 use crate::NameRequest;
 
 /// A value in the form that QEMU's JSON has it in.
@@ -40,7 +40,11 @@ impl Options {
             Name::Helper => text(self.helper.as_ref()?),
             Name::Sndbuf => Value::Number(self.sndbuf?),
             Name::VnetHdr => Value::Switch(self.vnet_hdr?),
-            Name::Vhost => Value::Switch(self.vhost?),
+            Name::Vhost => match self.vhost? {
+                VhostMode::On => Value::Switch(true),
+                VhostMode::Off => Value::Switch(false),
+                VhostMode::Try => text(&"try"),
+            },
             Name::Vhostfd => text(&self.vhostfd?),
             Name::Vhostfds => list(self.vhostfds.as_ref()?),
             Name::Vhostforce => Value::Switch(self.vhostforce?),

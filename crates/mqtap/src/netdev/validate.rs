@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::error::{OptionsError, ProgramError};
 use super::name::OptionName as Name;
-use super::options::{MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script};
+use super::options::{MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script, VhostMode};
 use crate::NameRequest;
 
 impl Options {
@@ -142,7 +142,7 @@ impl Options {
     }
 
     fn check_vhost(&self) -> Result<(), OptionsError> {
-        if self.vhost == Some(false) {
+        if self.vhost == Some(VhostMode::Off) {
             let wants = [
                 (Name::Vhostfd, self.vhostfd.is_some()),
                 (Name::Vhostfds, self.vhostfds.is_some()),
@@ -150,6 +150,16 @@ impl Options {
             ];
             if let Some((option, _)) = wants.into_iter().find(|(_, wants)| *wants) {
                 return Err(OptionsError::VhostOff { option });
+            }
+        }
+        if self.vhost == Some(VhostMode::Try) {
+            let insists = [
+                (Name::Vhostfd, self.vhostfd.is_some()),
+                (Name::Vhostfds, self.vhostfds.is_some()),
+                (Name::Vhostforce, self.vhostforce == Some(true)),
+            ];
+            if let Some((option, _)) = insists.into_iter().find(|(_, insists)| *insists) {
+                return Err(OptionsError::VhostTry { option });
             }
         }
         let (option, given) = match (self.vhostfd, &self.vhostfds) {

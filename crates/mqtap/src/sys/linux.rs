@@ -5,6 +5,7 @@
 
 mod ethtool;
 mod look;
+pub(crate) mod vhost;
 
 pub(crate) use ethtool::active_features;
 pub(crate) use look::{classic_filter_length, duplicate, has_frames, opened_in, same_file_elsewhere};
@@ -176,11 +177,17 @@ pub(crate) fn set_carrier(fd: BorrowedFd<'_>, on: bool) -> Result<(), Errno> {
     unsafe { ioctl::ioctl(fd, Setter::<TUNSETCARRIER, c_uint>::new(c_uint::from(on))) }
 }
 
-/// Device number of `/dev/net/tun`: misc device (major 10), minor 200 (include/linux/miscdevice.h: `TUN_MINOR`).
+/// Device number of `/dev/net/tun`: minor 200 (include/linux/miscdevice.h: `TUN_MINOR`).
 pub(crate) fn is_tun_device(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    is_misc_device(fd, 200)
+}
+
+/// Whether it is the misc device (major 10) with this minor number.
+fn is_misc_device(fd: BorrowedFd<'_>, minor: u32) -> Result<bool, Errno> {
     let stat = rustix::fs::fstat(fd)?;
     let is_character_device = stat.st_mode & libc::S_IFMT == libc::S_IFCHR;
-    Ok(is_character_device && (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) == (10, 200))
+    Ok(is_character_device
+        && (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) == (10, minor))
 }
 
 /// Whether two descriptors are the same open file (`kcmp(2)`). `None` where the kernel does not tell.

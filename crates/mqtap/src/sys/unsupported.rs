@@ -51,6 +51,16 @@ unsupported! {
     set_nonblocking(BorrowedFd<'_>) -> ();
 }
 
+pub(crate) mod vhost {
+    use super::{BorrowedFd, Errno, OwnedFd};
+
+    unsupported! {
+        open() -> OwnedFd;
+        is_vhost_net(BorrowedFd<'_>) -> bool;
+        features(BorrowedFd<'_>) -> u64;
+    }
+}
+
 pub(crate) fn same_open_file(_: BorrowedFd<'_>, _: BorrowedFd<'_>) -> Option<bool> {
     None
 }

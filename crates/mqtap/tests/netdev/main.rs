@@ -7,6 +7,7 @@
 
 mod bridge;
 mod open;
+mod vhost;
 
 use std::os::fd::{AsFd, AsRawFd as _, IntoRawFd as _};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -17,6 +18,7 @@ use mqtap_test_support::{ip, tests};
 
 use bridge::*;
 use open::*;
+use vhost::*;
 
 tests!(
     opens_as_many_queues_as_asked,
@@ -42,6 +44,9 @@ tests!(
     closing_a_netdev_removes_its_interface,
     says_what_is_not_implemented_and_opens_nothing,
     refuses_options_that_make_no_sense,
+    without_vhost_net_the_error_says_what_to_do,
+    trying_vhost_net_does_without_it,
+    refuses_what_is_not_a_vhost_net_handle_and_leaves_it_alone,
     br_takes_a_new_interface_and_gives_it_the_mtu,
     br_leaves_the_address_of_the_bridge_alone,
     br_keeps_the_address_of_an_interface_that_was_there,

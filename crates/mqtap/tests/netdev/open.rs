@@ -224,11 +224,6 @@ pub(crate) fn says_what_is_not_implemented_and_opens_nothing() -> TestResult {
         ("downscript=/bin/true", OptionName::Downscript),
         ("helper=/bin/true", OptionName::Helper),
         ("helper=/bin/true,br=br0", OptionName::Helper),
-        ("vhost=on", OptionName::Vhost),
-        ("vhost=on,poll-us=50", OptionName::Vhost),
-        ("vhostfd=9", OptionName::Vhostfd),
-        ("queues=2,vhostfds=9:10", OptionName::Vhostfds),
-        ("vhostforce=on", OptionName::Vhostforce),
     ] {
         let error = refused(&format!("tap,id=hn0,{text}"));
         match &error {

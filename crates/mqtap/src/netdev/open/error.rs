@@ -5,8 +5,7 @@ use thiserror::Error;
 use super::super::error::OptionsError;
 use super::super::name::OptionName;
 use super::super::options::{Id, Options, Script};
-use crate::bridge;
-use crate::device;
+use crate::{bridge, device, vhost_net};
 
 /// Why a netdev could not be opened. Nothing is left behind: no interface that was not there, and no open queue.
 #[non_exhaustive]
@@ -27,6 +26,14 @@ pub enum Error {
         id: Id,
         /// The option.
         option: OptionName,
+    },
+    /// vhost-net was asked for and could not be had.
+    #[error("netdev {id}: {source}{}", vhost_advice(source))]
+    Vhost {
+        /// The netdev.
+        id: Id,
+        /// What went wrong.
+        source: vhost_net::Error,
     },
     /// The device could not be opened or adopted, or a setting of it could not be made.
     #[error("netdev {id}: {source}")]
@@ -61,13 +68,18 @@ pub(super) fn not_implemented(options: &Options) -> Option<OptionName> {
         (OptionName::Script, program(&options.script)),
         (OptionName::Downscript, program(&options.downscript)),
         (OptionName::Helper, options.helper.is_some()),
-        (OptionName::Vhost, options.vhost == Some(true)),
-        (OptionName::Vhostfd, options.vhostfd.is_some()),
-        (OptionName::Vhostfds, options.vhostfds.is_some()),
-        (OptionName::Vhostforce, options.vhostforce == Some(true)),
     ]
     .into_iter()
     .find_map(|(option, given)| given.then_some(option))
+}
+
+/// How to do without vhost-net; of no use to whoever has handles and gave the wrong ones.
+fn vhost_advice(source: &vhost_net::Error) -> &'static str {
+    use vhost_net::Error as Vhost;
+    match source {
+        Vhost::Inherit(_) | Vhost::NotVhostNet(_) | Vhost::SameHandle(..) => "",
+        _ => "; `vhost=try` does without it where it must, `vhost=off` always",
+    }
 }
 
 /// What to do instead of an option that is not implemented yet.
@@ -82,9 +94,6 @@ fn remedy(option: OptionName) -> String {
             "name an interface that is on the bridge already with ifname=, or pass an open queue with fd="
                 .to_owned()
         }
-        OptionName::Vhost | OptionName::Vhostforce => {
-            format!("leave it out, or write `{option}=off`: mqtap then moves the frames itself")
-        }
-        _ => format!("leave out {option}=: mqtap then moves the frames itself"),
+        _ => format!("leave out {option}="),
     }
 }

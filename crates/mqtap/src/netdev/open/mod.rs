@@ -8,6 +8,7 @@ mod bridge;
 mod error;
 mod queues;
 mod settings;
+mod vhost;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ pub use error::Error;
 use super::options::{Id, Options};
 use crate::bridge::Port;
 use crate::device::TapDevice;
+use crate::vhost_net::VhostNet;
 
 /// A netdev that is open: a tap device with its queues, and what was asked for.
 ///
@@ -27,6 +29,7 @@ pub struct Netdev {
     // From here on in reverse: what was made last goes first.
     _port: Option<Port>,
     device: Arc<TapDevice>,
+    vhost: Vec<VhostNet>,
 }
 
 /// In which state the queues of a netdev are left.
@@ -50,30 +53,32 @@ impl Netdev {
         Self::open_with(options, OpenMode::Attached)
     }
 
-    /// Checks the options, opens or adopts the queues, and makes the device-wide settings.
+    /// Checks the options, opens or adopts the vhost-net handles and the queues, and makes the device-wide settings.
     ///
     /// File descriptors given by number become this netdev's own, and are closed with it.
     ///
     /// # Errors
     ///
-    /// [`Error::Options`] if [`Options::validate`] fails; [`Error::NotImplemented`]; [`Error::Device`] or [`Error::Bridge`] if
-    /// the kernel refuses. Either way everything is as before, except that file descriptors which were found to be good, and only then, are closed.
+    /// [`Error::Options`] if [`Options::validate`] fails; [`Error::NotImplemented`]; [`Error::Vhost`] if vhost-net is a must and
+    /// cannot be had; [`Error::Device`] or [`Error::Bridge`] if the kernel refuses. Either way everything is as before, except that file
+    /// descriptors which were found to be good, and only then, are closed.
     pub fn open_with(options: &Options, mode: OpenMode) -> Result<Self, Error> {
         let id = &options.id;
         options.validate().map_err(|source| Error::Options { id: id.clone(), source })?;
         if let Some(option) = error::not_implemented(options) {
             return Err(Error::NotImplemented { id: id.clone(), option });
         }
+        let vhost = vhost::open(options)?;
         if let Some(fds) = options.tap_fds() {
             let device = queues::adopt(options, fds, mode)?;
             let port = bridge::join(options, &device, false)?;
-            return Ok(Self { options: options.clone(), _port: port, device: Arc::new(device) });
+            return Ok(Self { options: options.clone(), _port: port, device: Arc::new(device), vhost });
         }
         let mut opening = queues::begin(options, mode)?;
         opening.open_queues().map_err(Error::device(options))?;
         opening.settle().map_err(Error::device(options))?;
         let port = bridge::join(options, opening.device(), opening.is_new())?;
-        Ok(Self { options: options.clone(), _port: port, device: Arc::new(opening.finish()) })
+        Ok(Self { options: options.clone(), _port: port, device: Arc::new(opening.finish()), vhost })
     }
 
     /// What the netdev is called.
@@ -89,5 +94,17 @@ impl Netdev {
     /// The device and its queues.
     pub fn device(&self) -> &Arc<TapDevice> {
         &self.device
+    }
+
+    /// The vhost-net handles, handle i for queue i. None if vhost-net was not asked for, or with `vhost=try` could not be had.
+    ///
+    /// Nobody owns them yet: they are for a VMM that inherits them, and that sets its own busy loop.
+    pub fn vhost(&self) -> &[VhostNet] {
+        &self.vhost
+    }
+
+    /// Takes the vhost-net handles out of the netdev, for whoever shall own them.
+    pub fn take_vhost(&mut self) -> Vec<VhostNet> {
+        std::mem::take(&mut self.vhost)
     }
 }

@@ -4,6 +4,7 @@ use super::{parsed, refused, says};
 use crate::NameRequest;
 use crate::netdev::{
     CarrierMode, Engine, Id, NumberError, OptionName, Options, OptionsError, Qdisc, Script, SizeError,
+    VhostMode,
 };
 
 fn named(id: &str) -> Options {
@@ -36,7 +37,7 @@ fn every_option_reaches_its_field() {
     expected.helper = Some("/usr/lib/h".to_owned());
     expected.sndbuf = Some(1 << 20);
     expected.vnet_hdr = Some(false);
-    expected.vhost = Some(true);
+    expected.vhost = Some(VhostMode::On);
     expected.vhostfd = Some(11);
     expected.vhostfds = Some(vec![5, 6]);
     expected.vhostforce = Some(true);
@@ -75,11 +76,11 @@ fn an_equals_sign_in_a_value_is_part_of_it() {
 #[test]
 fn a_bare_switch_is_on_and_after_no_off() {
     let options = parsed("tap,id=a,vhost,vnet_hdr,exclusive");
-    assert_eq!(options.vhost, Some(true));
+    assert_eq!(options.vhost, Some(VhostMode::On));
     assert_eq!(options.vnet_hdr, Some(true));
     assert!(options.exclusive);
     let options = parsed("tap,id=a,novhost,novnet_hdr,novhostforce,noexclusive");
-    assert_eq!(options.vhost, Some(false));
+    assert_eq!(options.vhost, Some(VhostMode::Off));
     assert_eq!(options.vnet_hdr, Some(false));
     assert_eq!(options.vhostforce, Some(false));
     assert!(!options.exclusive);
@@ -204,6 +205,18 @@ fn bad_switches() {
     let error = refused("tap,id=a,vnet_hdr=ON");
     assert_eq!(error, OptionsError::InvalidSwitch { option: OptionName::VnetHdr, value: "ON".to_owned() });
     says(&error, &["vnet_hdr=ON", "`vnet_hdr=on` or `vnet_hdr=off`"]);
+}
+
+#[test]
+fn vhost_has_three_positions() {
+    for (value, expected) in
+        [("on", VhostMode::On), ("true", VhostMode::On), ("no", VhostMode::Off), ("try", VhostMode::Try)]
+    {
+        assert_eq!(parsed(&format!("tap,id=a,vhost={value}")).vhost, Some(expected), "{value}");
+    }
+    let error = refused("tap,id=a,vhost=tri");
+    assert!(matches!(error, OptionsError::InvalidChoice { suggestion: Some("try"), .. }), "{error}");
+    says(&error, &["vhost=tri", "`on`, `off` and `try`"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::NameRequest;
-use crate::netdev::{CarrierMode, Engine, Id, Options, Qdisc, Script};
+use crate::netdev::{CarrierMode, Engine, Id, Options, Qdisc, Script, VhostMode};
 
 fn fd() -> impl Strategy<Value = i32> {
     0..=i32::MAX
@@ -54,7 +54,8 @@ prop_compose! {
         sources in sources(),
         id in "[a-zA-Z][a-zA-Z0-9._-]{0,20}",
         sndbuf in prop::option::of(any::<u64>()),
-        switches in any::<[Option<bool>; 3]>(),
+        switches in any::<[Option<bool>; 2]>(),
+        vhost in prop::sample::select(vec![None, Some(VhostMode::On), Some(VhostMode::Off), Some(VhostMode::Try)]),
         vhostfd in prop::option::of(fd()),
         vhostfds in prop::option::of(fds()),
         poll_us in prop::option::of(any::<u32>()),
@@ -66,7 +67,8 @@ prop_compose! {
         let mut options = sources;
         options.id = Id::new(id).unwrap();
         options.sndbuf = sndbuf;
-        [options.vnet_hdr, options.vhost, options.vhostforce] = switches;
+        [options.vnet_hdr, options.vhostforce] = switches;
+        options.vhost = vhost;
         options.vhostfd = vhostfd;
         options.vhostfds = vhostfds;
         options.poll_us = poll_us;

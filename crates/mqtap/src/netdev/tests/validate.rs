@@ -1,7 +1,7 @@
 //! Combinations. What QEMU does is noted where it is worse than an error.
 
 use super::{parsed, says, senseless};
-use crate::netdev::{Id, OptionName, Options, OptionsError, ProgramError, Script};
+use crate::netdev::{Id, OptionName, Options, OptionsError, ProgramError, Script, VhostMode};
 
 #[track_caller]
 fn valid(text: &str) {
@@ -172,31 +172,51 @@ fn vhost_off_is_off() {
     }
 }
 
+/// Who gives handles, or forces it, does not try.
+#[test]
+fn trying_vhost_is_not_insisting() {
+    for (text, option) in [
+        ("vhostfd=3", OptionName::Vhostfd),
+        ("vhostfds=3", OptionName::Vhostfds),
+        ("vhostforce=on", OptionName::Vhostforce),
+    ] {
+        let error = senseless(&format!("tap,id=a,vhost=try,{text}"));
+        assert_eq!(error, OptionsError::VhostTry { option });
+        says(&error, &[&format!("vhost=try contradicts {option}="), "write `vhost=on`"]);
+    }
+    valid("tap,id=a,vhost=try,vhostforce=off");
+}
+
 /// Without it, it is our workers that poll; QEMU ignores it then.
 #[test]
 fn polling_goes_with_vhost_and_without() {
     valid("tap,id=a,poll-us=50");
     valid("tap,id=a,poll-us=50,vhost=off");
     valid("tap,id=a,poll-us=50,vhost=on");
+    valid("tap,id=a,poll-us=50,vhost=try");
     valid("tap,id=a,poll-us=50,vhostfd=3");
     valid("tap,id=a,poll-us=50,vhostforce=on");
 }
 
 #[test]
 fn vhost_is_wanted_as_in_qemu() {
-    for (text, wants) in [
-        ("vhost=on", true),
-        ("vhost=off", false),
-        ("vhostforce=on", true),
-        ("vhostforce=off", false),
-        ("vhost=off,vhostforce=off", false),
-        ("vhost=on,vhostforce=off", true),
-        ("vhostfd=3", true),
-        ("vhostfds=3", true),
-        ("queues=1", false),
+    use VhostMode::{Off, On, Try};
+    for (text, mode) in [
+        ("vhost=on", On),
+        ("vhost=off", Off),
+        ("vhost=try", Try),
+        ("vhostforce=on", On),
+        ("vhostforce=off", Off),
+        ("vhost=off,vhostforce=off", Off),
+        ("vhost=on,vhostforce=off", On),
+        ("vhost=try,vhostforce=off", Try),
+        ("vhostfd=3", On),
+        ("vhostfds=3", On),
+        ("queues=1", Off),
     ] {
         let options = parsed(&format!("tap,id=a,{text}"));
-        assert_eq!(options.wants_vhost(), wants, "{text}");
+        assert_eq!(options.vhost_mode(), mode, "{text}");
+        assert_eq!(options.wants_vhost(), mode != Off, "{text}");
     }
 }
 
