@@ -14,6 +14,8 @@
 //! assert_eq!(sum.checksum(), !0xddf2);
 //! ```
 
+use super::headers::put_u16;
+
 #[cfg(test)]
 mod tests;
 
@@ -112,6 +114,15 @@ impl Sum {
             checksum => checksum,
         }
     }
+}
+
+/// Completes the partial checksum of a frame: sums from `start` to the end and stores the checksum `offset` bytes behind
+/// `start`, as the `NEEDS_CSUM` of a virtio-net header asks (virtio 1.3, 5.1.6.4). As in the kernel (net/core/dev.c:
+/// `skb_checksum_help`) the other zero stands for zero, whatever the protocol. `None`, and nothing is stored, if that is
+/// not inside the frame.
+pub fn complete(frame: &mut [u8], start: usize, offset: usize) -> Option<()> {
+    let sum = Sum::of(frame.get(start..)?);
+    put_u16(frame, start.checked_add(offset)?, sum.udp_checksum())
 }
 
 /// The checksum of data in which the word `old` has become `new` (RFC 1624, equation 3).

@@ -180,15 +180,7 @@ impl Headers {
     #[inline]
     #[must_use]
     pub fn parse(head: &[u8]) -> Option<Self> {
-        let mut at = ETHERNET_HEADER;
-        let mut ethertype = get_u16(head, at - 2)?;
-        while matches!(ethertype, ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN) {
-            if at == ETHERNET_HEADER + MAX_VLAN_TAGS * VLAN_TAG {
-                return None;
-            }
-            at += VLAN_TAG;
-            ethertype = get_u16(head, at - 2)?;
-        }
+        let (ethertype, at) = network_header(head)?;
         match ethertype {
             ETHERTYPE_IPV4 => Self::parse_ipv4(head, at),
             ETHERTYPE_IPV6 => Self::parse_ipv6(head, at),
@@ -305,6 +297,23 @@ impl Headers {
     pub const fn transport_len(&self) -> usize {
         self.end() - self.transport_at()
     }
+}
+
+/// Looks behind VLAN tags: the ethertype of what follows them, and where it begins. `None` behind more than
+/// [`MAX_VLAN_TAGS`], or beyond the end.
+#[inline]
+#[must_use]
+pub fn network_header(head: &[u8]) -> Option<(u16, usize)> {
+    let mut at = ETHERNET_HEADER;
+    let mut ethertype = get_u16(head, at - 2)?;
+    while matches!(ethertype, ETHERTYPE_VLAN | ETHERTYPE_SERVICE_VLAN) {
+        if at == ETHERNET_HEADER + MAX_VLAN_TAGS * VLAN_TAG {
+            return None;
+        }
+        at += VLAN_TAG;
+        ethertype = get_u16(head, at - 2)?;
+    }
+    Some((ethertype, at))
 }
 
 /// The `N` bytes from `at` on. `None` if there are fewer.

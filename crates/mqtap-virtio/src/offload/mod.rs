@@ -8,5 +8,6 @@
 
 pub mod checksum;
 pub mod headers;
+pub mod segment;
 #[cfg(test)]
 mod testing;

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
-use super::{Sum, update};
+use super::super::testing::{Frame, any_network, any_transport};
+use super::{Sum, complete, update};
 
 /// RFC 1071 to the letter: big-endian words, one after the other, the carry added at once.
 fn naive(bytes: &[u8]) -> u16 {
@@ -52,7 +53,35 @@ fn udp_has_no_checksum_of_zero() {
     assert_eq!(other.udp_checksum(), other.checksum());
 }
 
+#[test]
+fn a_checksum_that_is_not_inside_the_frame_is_not_made() {
+    let frame = [7; 20];
+    for (start, offset) in [(21, 0), (20, 0), (19, 0), (10, 9), (0, 19), (usize::MAX, 1), (1, usize::MAX)] {
+        let mut bytes = frame;
+        assert_eq!((complete(&mut bytes, start, offset), bytes), (None, frame), "{start} + {offset}");
+    }
+    assert_eq!(complete(&mut frame.to_vec(), 10, 8), Some(()));
+}
+
 proptest! {
+    #[test]
+    fn partial_checksums_are_completed(
+        network in any_network(),
+        transport in any_transport(),
+        payload in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let frame = Frame::new(network, transport, &payload);
+        let mut bytes = frame.partial();
+        complete(&mut bytes, frame.transport_at(), transport.checksum()).unwrap();
+        // TCP has both zeros, and whoever completes a checksum does not look at the protocol.
+        let mut expected = frame.bytes();
+        let at = frame.transport_at() + transport.checksum();
+        if expected[at..at + 2] == [0, 0] {
+            expected[at..at + 2].fill(0xff);
+        }
+        prop_assert_eq!(bytes, expected);
+    }
+
     #[test]
     fn any_bytes_in_any_pieces(
         bytes in proptest::collection::vec(any::<u8>(), 0..400),
