@@ -1,6 +1,10 @@
 //! The `mqtap` command: what `main` runs, and its definition, from which man pages and shell completions are made.
 #![forbid(unsafe_code)]
 
+mod descriptors;
+mod exec;
+mod exit;
+mod per_nic;
 mod serve;
 mod table;
 
@@ -27,7 +31,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Arguments),
+    Exec(exec::Arguments),
+    Launch(exec::stage::Arguments),
 }
+
+/// What ends a subcommand: all that is done with it is to print it.
+type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Everything that can be typed, as clap knows it.
 #[must_use]
@@ -53,5 +62,7 @@ pub fn run() -> ExitCode {
                 matches.subcommand().map(|(_, serve)| serve::endpoints_in_order(serve)).unwrap_or_default();
             serve::main(&arguments)
         }
+        Command::Exec(arguments) => exec::main(&arguments),
+        Command::Launch(arguments) => exec::stage::main(arguments),
     }
 }

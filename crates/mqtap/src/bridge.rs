@@ -82,6 +82,12 @@ impl Port {
         Ok(port)
     }
 
+    /// Whether anything was done that dropping it takes back.
+    #[must_use]
+    pub fn has_undo(&self) -> bool {
+        !self.done.is_empty()
+    }
+
     /// Leaves the interface on the bridge.
     pub fn keep(mut self) {
         self.done.clear();

@@ -22,6 +22,20 @@ impl MacAddress {
         Self(octets)
     }
 
+    /// The address that belongs to these bytes: always the same one, and for other bytes another one, as far as 46 bits go. It
+    /// is locally administered and unicast (IEEE 802-2014, 8.4).
+    #[must_use]
+    pub fn derived(from: &[u8]) -> Self {
+        // FNV-1a, whose low bits alone would be poor, and the finalizer of MurmurHash3, which spreads them. Neither may ever change.
+        let hash = from.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        let [_, _, first, b, c, d, e, f] = (hash ^ (hash >> 33)).to_be_bytes();
+        Self([first & 0xfc | 0x02, b, c, d, e, f])
+    }
+
     /// The bytes, in the order in which they are sent.
     #[must_use]
     pub const fn octets(self) -> [u8; 6] {
@@ -107,5 +121,16 @@ mod tests {
         ] {
             assert!(wrong.parse::<MacAddress>().is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn derived_addresses_stay_the_same_and_differ() {
+        // Guests remember them: these must not change.
+        assert_eq!(MacAddress::derived(b"").to_string(), "1e:60:ba:99:29:26");
+        assert_eq!(MacAddress::derived(b"host tap0").to_string(), "1e:35:92:cf:d6:7a");
+        let many: std::collections::BTreeSet<_> =
+            (0..10_000).map(|i| MacAddress::derived(format!("host tap{i}").as_bytes())).collect();
+        assert_eq!(many.len(), 10_000);
+        assert!(many.iter().all(|mac| mac.octets()[0] & 3 == 2), "locally administered, unicast");
     }
 }

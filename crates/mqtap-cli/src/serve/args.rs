@@ -8,6 +8,8 @@ use clap::{ArgMatches, Args};
 use mqtap::MacAddress;
 use mqtap::netdev::Options;
 
+use crate::per_nic::{PerNic, ids, known, not_shared, pick, split};
+
 /// Serve TAP devices to virtual machines over vhost-user.
 ///
 /// Opens the netdevs, then waits for a VMM on each socket. When a VMM goes, the next one is served; the tap stays.
@@ -81,28 +83,6 @@ Examples:
 pub(crate) enum Endpoint {
     Socket(PathBuf),
     Fd(i32),
-}
-
-/// An option for the NIC with this id, or for all.
-#[derive(Clone, Debug)]
-pub(crate) struct PerNic<T> {
-    id: Option<String>,
-    value: T,
-}
-
-impl<T: FromStr> FromStr for PerNic<T> {
-    type Err = T::Err;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        split(text, str::parse)
-    }
-}
-
-fn split<T, E>(text: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<PerNic<T>, E> {
-    match text.split_once('=') {
-        Some((id, value)) => Ok(PerNic { id: Some(id.to_owned()), value: parse(value)? }),
-        None => Ok(PerNic { id: None, value: parse(text)? }),
-    }
 }
 
 fn parse_number<T: FromStr + Display + PartialOrd + Copy>(
@@ -186,18 +166,8 @@ impl Arguments {
                 return Err(format!("{endpoint} is given twice"));
             }
         }
-        let ids: Vec<&str> = self.netdev.iter().map(|netdev| netdev.id.as_str()).collect();
-        for (i, id) in ids.iter().enumerate() {
-            if ids[..i].contains(id) {
-                return Err(format!("netdev id {id:?} is given twice"));
-            }
-        }
-        if ids.len() > 1 && self.mac.iter().any(|mac| mac.id.is_none()) {
-            return Err(format!(
-                "several NICs cannot share one --mac; say which has it, such as --mac {}=52:54:00:12:34:56",
-                ids[0]
-            ));
-        }
+        let ids = ids(&self.netdev)?;
+        not_shared(&self.mac, &ids)?;
         known("--mac", &self.mac, &ids)?;
         known("--mtu", &self.mtu, &ids)?;
         known("--queue-size", &self.queue_size, &ids)?;
@@ -229,29 +199,6 @@ impl Display for Endpoint {
             Self::Fd(number) => write!(f, "file descriptor {number}"),
         }
     }
-}
-
-fn known<T>(option: &str, values: &[PerNic<T>], ids: &[&str]) -> Result<(), String> {
-    match values.iter().filter_map(|value| value.id.as_deref()).find(|id| !ids.contains(id)) {
-        Some(id) => {
-            Err(format!("{option} {id}=…: there is no netdev with id={id}; there is {}", ids.join(", ")))
-        }
-        None => Ok(()),
-    }
-}
-
-/// The value for this NIC: its own, else the one for all.
-fn pick<T: Clone>(option: &str, values: &[PerNic<T>], id: &str) -> Result<Option<T>, String> {
-    for wanted in [Some(id), None] {
-        let mut found = values.iter().filter(|value| value.id.as_deref() == wanted);
-        if let Some(first) = found.next() {
-            if found.next().is_some() {
-                return Err(format!("{option} is given twice for netdev {id}"));
-            }
-            return Ok(Some(first.value.clone()));
-        }
-    }
-    Ok(None)
 }
 
 /// `--socket` and `--fd` in the order in which they were given, which clap keeps only as indices.

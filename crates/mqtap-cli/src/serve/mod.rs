@@ -15,43 +15,27 @@ use std::time::Duration;
 use mqtap::netdev::{self, CarrierMode, Netdev, OpenMode, VhostMode};
 use mqtap_vhost_user::{MAX_RINGS, Server, StopHandle};
 use mqtap_virtio::nic::{Carrier, Engine, Nic, NicCounters, NicOptions};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
 pub(crate) use args::{Arguments, endpoints_in_order};
 use args::{Endpoint, NicRequest};
 
-use crate::table;
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
-
-/// Exit status for wrong usage, as clap uses it.
-const USAGE: u8 = 2;
+use crate::{Error, descriptors, exit, table};
 
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     if arguments.print_capabilities {
         println!("{}", serde_json::json!({ "type": "net", "features": [] }));
         return ExitCode::SUCCESS;
     }
-    let valid = arguments
-        .netdev
-        .iter()
-        .try_for_each(|netdev| netdev.validate().map_err(|error| format!("netdev {}: {error}", netdev.id)));
-    let requests = match valid.and_then(|()| arguments.nics()) {
+    let requests = match arguments.nics() {
         Ok(requests) => requests,
-        Err(message) => {
-            eprintln!("error: {message}\n\nFor more information, try 'mqtap serve --help'.");
-            return ExitCode::from(USAGE);
-        }
+        Err(message) => return exit::usage("serve", &message),
     };
     match run(&requests, arguments.client) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => exit::failure(&error),
     }
 }
 
@@ -80,7 +64,7 @@ struct Served {
 /// Serves until a signal, or until no NIC is left. True if none of them failed.
 fn run(requests: &[NicRequest], client: bool) -> Result<bool, Error> {
     mqtap_virtio::memory::guard_against_truncation()?;
-    raise_descriptor_limit();
+    descriptors::raise_limit();
     // Before any thread, so that each signal is seen from here on.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
     let mut prepared = Vec::with_capacity(requests.len());
@@ -114,13 +98,6 @@ fn run(requests: &[NicRequest], client: bool) -> Result<bool, Error> {
         good &= nic.thread.join().is_ok() && !nic.failed.load(Ordering::Acquire);
     }
     failure.map_or(Ok(good), Err)
-}
-
-/// A NIC of 64 queue pairs has some 900 descriptors, and the usual limit of 1024 is for programs that use `select(2)`.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    // Never fails: the hard limit is allowed.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 /// Opens everything a NIC needs; what it opened is undone if it fails.

@@ -40,6 +40,7 @@ mqtap_test_support::tests!(
     capabilities_are_printed,
     inherited_sockets_are_served,
     inherited_taps_are_served,
+    queues_of_exec_are_served_without_privilege,
 );
 
 use datapath::*;

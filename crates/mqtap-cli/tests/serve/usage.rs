@@ -4,10 +4,11 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Output};
 
-use mqtap_driver::{Driver, DriverOptions};
+use mqtap_driver::{Driver, DriverOptions, frames};
 use mqtap_test_support::{TestResult, eventually, ip};
 
-use super::daemon::{Daemon, Result, queues};
+use super::daemon::{Daemon, Result, address, queues};
+use super::datapath::{host_socket, path};
 
 fn mqtap(arguments: &str) -> Result<Output> {
     Ok(Command::new(env!("CARGO_BIN_EXE_mqtap")).args(arguments.split_whitespace()).output()?)
@@ -133,4 +134,30 @@ pub(crate) fn inherited_taps_are_served() -> TestResult {
     assert_eq!(daemon.wait()?.code(), Some(0), "{}", daemon.log());
     eventually("the tap is gone", || ip("link show tap0").is_err())?;
     Ok(())
+}
+
+/// `mqtap exec` opens the queues; the daemon that serves them has no capability.
+pub(crate) fn queues_of_exec_are_served_without_privilege() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let socket = directory.path().join("0");
+    let binary = env!("CARGO_BIN_EXE_mqtap");
+    let mut command = Command::new(binary);
+    command.args(["exec", "--drop-caps", "--netdev", "tap,id=hn0,ifname=tap0,queues=4", "--"]);
+    command.args([binary, "serve", "--netdev", "tap,id=hn0,fds={hn0.fds}", "--socket"]).arg(&socket);
+    let mut daemon = Daemon::spawn(command, directory)?;
+    eventually("the NIC is served", || daemon.log_has("tap0 with 4 queue pairs"))?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
+    assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
+    address("tap0", 1)?;
+    let mut driver = daemon.connect(DriverOptions { queue_pairs: 4, ..DriverOptions::default() })?;
+    driver.set_active_pairs(3)?;
+    assert_eq!(queues("tap0")?, (3, 1));
+    let host = host_socket()?;
+    driver.transmit(2, &frames::udp(path("tap0", 1)?, (5000, 9000), b"by way of exec"))?;
+    let mut buffer = [0; 64];
+    let (length, _) = host.recv_from(&mut buffer)?;
+    assert_eq!(&buffer[..length], b"by way of exec");
+    daemon.signal(nix::sys::signal::Signal::SIGTERM)?;
+    assert_eq!(daemon.wait()?.code(), Some(0), "{}", daemon.log());
+    eventually("the tap is gone", || ip("link show tap0").is_err())
 }

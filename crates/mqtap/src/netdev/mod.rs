@@ -29,6 +29,7 @@ mod builder;
 mod document;
 mod error;
 mod fds;
+mod handover;
 mod name;
 mod open;
 mod options;
@@ -42,6 +43,7 @@ mod validate;
 mod value;
 
 pub use error::{OptionsError, ProgramError};
+pub use handover::{Handover, Template, TemplateError};
 pub use name::OptionName;
 pub use open::{Error, Netdev, OpenMode};
 pub use options::{CarrierMode, Engine, Id, MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script, VhostMode};

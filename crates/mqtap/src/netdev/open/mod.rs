@@ -27,7 +27,7 @@ use crate::vhost_net::VhostNet;
 pub struct Netdev {
     options: Options,
     // From here on in reverse: what was made last goes first.
-    _port: Option<Port>,
+    port: Option<Port>,
     device: Arc<TapDevice>,
     vhost: Vec<VhostNet>,
 }
@@ -72,13 +72,13 @@ impl Netdev {
         if let Some(fds) = options.tap_fds() {
             let device = queues::adopt(options, fds, mode)?;
             let port = bridge::join(options, &device, false)?;
-            return Ok(Self { options: options.clone(), _port: port, device: Arc::new(device), vhost });
+            return Ok(Self { options: options.clone(), port, device: Arc::new(device), vhost });
         }
         let mut opening = queues::begin(options, mode)?;
         opening.open_queues().map_err(Error::device(options))?;
         opening.settle().map_err(Error::device(options))?;
         let port = bridge::join(options, opening.device(), opening.is_new())?;
-        Ok(Self { options: options.clone(), _port: port, device: Arc::new(opening.finish()), vhost })
+        Ok(Self { options: options.clone(), port, device: Arc::new(opening.finish()), vhost })
     }
 
     /// What the netdev is called.
@@ -94,6 +94,21 @@ impl Netdev {
     /// The device and its queues.
     pub fn device(&self) -> &Arc<TapDevice> {
         &self.device
+    }
+
+    /// Whether the end of this netdev takes something back that would otherwise outlive its queues.
+    ///
+    /// A process that becomes another program, and so never ends itself, leaves that undone: somebody has to wait for the program.
+    #[must_use]
+    pub fn has_undo(&self) -> bool {
+        self.device.is_persistent() && self.port.as_ref().is_some_and(Port::has_undo)
+    }
+
+    /// Closes the queues and takes nothing else back, for a process that hands copies of them to somebody else.
+    pub fn keep(self) {
+        if let Some(port) = self.port {
+            port.keep();
+        }
     }
 
     /// The vhost-net handles, handle i for queue i. None if vhost-net was not asked for, or with `vhost=try` could not be had.

@@ -1,0 +1,82 @@
+//! Exit statuses.
+
+use std::os::unix::process::ExitStatusExt;
+
+use mqtap_test_support::{TestResult, ip};
+
+use super::support::{PATH, exec, mqtap, texts};
+
+pub(crate) fn the_status_is_that_of_the_command() -> TestResult {
+    for status in [0, 1, 7, 255] {
+        let script = format!("exit {status}");
+        let output = exec(&["tap,id=hn0,ifname=tap0"]).args(["--", "sh", "-c", &script]).output()?;
+        assert_eq!(output.status.code(), Some(status));
+    }
+    // It is the command that was killed, not somebody who waits for it.
+    let output = exec(&["tap,id=hn0,ifname=tap0"]).args(["--", "sh", "-c", "kill -TERM $$"]).output()?;
+    assert_eq!(output.status.signal(), Some(15));
+    Ok(())
+}
+
+pub(crate) fn commands_that_cannot_run_are_127_and_126() -> TestResult {
+    for (command, status, expected) in [
+        ("mqtap-no-such-command", 127, "not found in PATH"),
+        ("/nowhere/mqtap", 127, "No such file"),
+        ("/etc/passwd", 126, "Permission denied"),
+        ("/", 126, "Permission denied"),
+    ] {
+        let output = exec(&["tap,id=hn0,ifname=tap0"]).env("PATH", PATH).args(["--", command]).output()?;
+        let (stdout, stderr) = texts(&output)?;
+        assert_eq!(output.status.code(), Some(status), "{command}: {stderr}");
+        assert!(stderr.contains(command) && stderr.contains(expected), "{stderr}");
+        assert_eq!(stdout, "");
+        assert!(ip("link show tap0").is_err(), "the tap is gone");
+    }
+    Ok(())
+}
+
+pub(crate) fn netdevs_that_cannot_be_opened_are_1() -> TestResult {
+    let output =
+        exec(&["tap,id=a,ifname=tap0", "tap,id=b,ifname=lo"]).args(["--", "echo", "started"]).output()?;
+    let (stdout, stderr) = texts(&output)?;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains("netdev b: lo exists and is not a tap"), "{stderr}");
+    assert_eq!(stdout, "", "the command does not run");
+    assert!(ip("link show tap0").is_err(), "the first netdev is undone");
+    // A number that was not inherited.
+    let output = exec(&["tap,id=a,fds=87:88"]).args(["--", "echo", "started"]).output()?;
+    let (stdout, stderr) = texts(&output)?;
+    assert_eq!((output.status.code(), stdout.as_str()), (Some(1), ""));
+    assert!(stderr.contains("file descriptor 87 is not open"), "{stderr}");
+    Ok(())
+}
+
+pub(crate) fn wrong_usage_is_2_and_opens_nothing() -> TestResult {
+    let cases = [
+        ("exec -- true", "--netdev"),
+        ("exec --netdev tap,id=a,ifname=tap0", "COMMAND"),
+        ("exec --netdev tap,id=a,ifname=tap0,queues=0 -- true", "queues"),
+        ("exec --netdev tap,id=a,ifname=tap0 --netdev tap,id=a -- true", "given twice"),
+        ("exec --netdev tap,id=a,ifname=tap0 -- echo {b}", "there is `a`"),
+        ("exec --netdev tap,id=a,ifname=tap0 -- echo {a.fd}", "did you mean `fds`?"),
+        ("exec --netdev tap,id=a,ifname=tap0 -- echo {a.vhostfds}", "add vhost=on"),
+        ("exec --netdev tap,id=a,ifname=tap0 --netdev tap,id=a.fds -- true", "would mean two things"),
+        ("exec --netdev tap,id=a,ifname=tap0 --mac b=52:54:00:12:34:56 -- true", "no netdev with id=b"),
+        ("exec --netdev tap,id=a,ifname=tap0 --mac 1:2 -- true", "MAC address"),
+        (
+            "exec --netdev tap,id=a --netdev tap,id=b --mac 52:54:00:12:34:56 -- true",
+            "cannot share one --mac",
+        ),
+        ("exec --netdev tap,id=a,ifname=tap0 --user mqtap-nobody -- true", "there is no user mqtap-nobody"),
+        ("exec --netdev tap,id=a,ifname=tap0 --group mqtap-nobody -- true", "there is no group mqtap-nobody"),
+        ("exec --netdev tap,id=a,ifname=tap0 --user 123456789 -- true", "say which with --group"),
+    ];
+    for (arguments, expected) in cases {
+        let output = mqtap().args(arguments.split_whitespace()).output()?;
+        let (stdout, stderr) = texts(&output)?;
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {stderr}");
+        assert!(stderr.contains(expected), "{arguments}: {stderr}");
+        assert_eq!(stdout, "");
+    }
+    Ok(())
+}
