@@ -12,6 +12,8 @@ mod unsupported;
 #[cfg(not(all(target_os = "linux", not(mqtap_other_os))))]
 pub(crate) use unsupported::*;
 
+pub(crate) mod guest;
+
 use crate::name::IFNAMSIZ;
 
 /// `TUNSETIFF` flags (`IFF_*`, include/uapi/linux/if_tun.h), as far as they are used.

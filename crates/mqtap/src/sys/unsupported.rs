@@ -53,11 +53,26 @@ unsupported! {
 
 pub(crate) mod vhost {
     use super::{BorrowedFd, Errno, OwnedFd};
+    use crate::sys::guest::{DirtyBitmap, MemoryTable, RingParts};
 
     unsupported! {
         open() -> OwnedFd;
         is_vhost_net(BorrowedFd<'_>) -> bool;
         features(BorrowedFd<'_>) -> u64;
+        kicked() -> OwnedFd;
+        set_owner(BorrowedFd<'_>) -> ();
+        set_features(BorrowedFd<'_>, u64) -> ();
+        set_memory(BorrowedFd<'_>, &MemoryTable) -> ();
+        set_log(BorrowedFd<'_>, &DirtyBitmap) -> ();
+        set_size(BorrowedFd<'_>, u8, u16) -> ();
+        set_base(BorrowedFd<'_>, u8, u16) -> ();
+        base(BorrowedFd<'_>, u8) -> u32;
+        set_addresses(BorrowedFd<'_>, u8, RingParts, Option<u64>) -> ();
+        set_busy_loop(BorrowedFd<'_>, u8, u32) -> ();
+        set_kick(BorrowedFd<'_>, u8, Option<BorrowedFd<'_>>) -> ();
+        set_call(BorrowedFd<'_>, u8, Option<BorrowedFd<'_>>) -> ();
+        set_error(BorrowedFd<'_>, u8, Option<BorrowedFd<'_>>) -> ();
+        set_backend(BorrowedFd<'_>, u8, Option<BorrowedFd<'_>>) -> ();
     }
 }
 

@@ -60,6 +60,91 @@ pub enum Error {
         "file descriptors {0} and {1} are the same vhost-net handle, duplicated; each queue needs its own: open /dev/vhost-net once for each"
     )]
     SameHandle(RawFd, RawFd),
+    /// EBUSY: a handle serves the memory of one process.
+    #[error(
+        "the vhost-net handle has an owner already (EBUSY): a process that was given it before; open /dev/vhost-net anew for each use"
+    )]
+    Owned,
+    /// Features that this kernel's vhost-net does not have.
+    #[error("vhost-net of this kernel does not have the features {0:#x}")]
+    Features(u64),
+    /// Not while a ring is started.
+    #[error("the {ring} ring is started")]
+    Started {
+        /// Which.
+        ring: &'static str,
+    },
+    /// Only while a ring is started.
+    #[error("the {ring} ring is not started")]
+    NotStarted {
+        /// Which.
+        ring: &'static str,
+    },
+    /// Not a power of two.
+    #[error("the {ring} ring cannot have {size} descriptors: vhost-net wants a power of two")]
+    RingSize {
+        /// Which.
+        ring: &'static str,
+        /// Descriptors.
+        size: u16,
+    },
+    /// A part of a ring is not, or not as a whole, in one region of guest memory.
+    #[error("the {part} of the {ring} ring, {len} bytes at {address:#x}, is not in guest memory")]
+    RingNotInMemory {
+        /// Which.
+        ring: &'static str,
+        /// Which part of it.
+        part: &'static str,
+        /// Where it was to be.
+        address: u64,
+        /// Its size in bytes.
+        len: u64,
+    },
+    /// The available ring wants an even address, the used ring and its log address multiples of 4.
+    #[error("the {ring} ring is misaligned")]
+    RingMisaligned {
+        /// Which.
+        ring: &'static str,
+    },
+    /// The kernel would mark pages behind the end of the bitmap.
+    #[error(
+        "a dirty bitmap of {len} bytes does not cover the guest's memory and rings, which takes {needed}"
+    )]
+    LogTooSmall {
+        /// Bytes it has.
+        len: u64,
+        /// Bytes it would need.
+        needed: u64,
+    },
+    /// E2BIG.
+    #[error(
+        "vhost-net does not take {count} memory regions (E2BIG); raise its limit, as root: `echo 512 > /sys/module/vhost/parameters/max_mem_regions`, or `options vhost max_mem_regions=512` in /etc/modprobe.d"
+    )]
+    TooManyRegions {
+        /// How many there are.
+        count: usize,
+    },
+    /// Any other refusal.
+    #[error("vhost-net: cannot {what}: {}", describe(*.errno))]
+    Refused {
+        /// What was attempted.
+        what: &'static str,
+        /// Why.
+        errno: Errno,
+    },
+    /// A refusal that concerns one ring.
+    #[error("vhost-net: cannot {what} the {ring} ring: {}", describe(*.errno))]
+    RingRefused {
+        /// What was attempted.
+        what: &'static str,
+        /// Which.
+        ring: &'static str,
+        /// Why.
+        errno: Errno,
+    },
+    /// What was before could not be brought back; the rings may be at rest.
+    #[error("{0}; and the rings cannot go on as before")]
+    Lost(#[source] Box<Error>),
 }
 
 impl Error {

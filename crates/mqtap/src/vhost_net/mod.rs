@@ -1,15 +1,48 @@
 //! The kernel's vhost-net: frames between a guest's rings and a tap queue without a detour through user space.
 //!
 //! One [`VhostNet`] is one open `/dev/vhost-net`, and serves one queue pair. It comes in two ways: opened here, or open
-//! already, from a parent process that may open it where this process may not.
+//! already, from a parent process that may open it where this process may not. It can be passed on, to a VMM for example, until
+//! somebody [owns](VhostNet::own) it: from then on it is a [`VhostPair`], and works on the memory of this process.
+//!
+//! A VMM tells a pair what its driver acknowledged, where guest memory is, and where the rings are; from then on frames move
+//! without it. vhost-net does split rings, mergeable buffers, indirect descriptors and the event index; offloads and the size of
+//! the header are settings of the [tap](crate::TapDevice).
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use mqtap::vhost_net::{MemoryTable, Ring, RingEvents, RingLayout, VhostNet};
+//!
+//! # fn eventfd() -> std::os::fd::OwnedFd { unimplemented!() }
+//! # fn guest_memory() -> MemoryTable { MemoryTable::empty() }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let tap = mqtap::TapDevice::open(&mqtap::OpenOptions::default())?;
+//! let mut pair = VhostNet::open()?.own()?;
+//! pair.set_features(1 << 32 | 1 << 15)?; // VIRTIO_F_VERSION_1 and VIRTIO_NET_F_MRG_RXBUF
+//! pair.set_memory(guest_memory(), None)?;
+//!
+//! // What the driver wrote into the registers of queue 1.
+//! let layout = RingLayout { size: 256, descriptors: 0x1000, available: 0x2000, used: 0x3000, log: None, base: 0 };
+//! let events = RingEvents { kick: eventfd(), call: Some(eventfd()), error: None };
+//! pair.start(Ring::Transmit, layout, events, &tap.queues()[0])?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod error;
+mod pair;
+mod ring;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 pub use error::Error;
+pub use pair::VhostPair;
+pub use ring::{Ring, RingEvents, RingLayout};
 
+pub use crate::sys::guest::{BadRegion, DirtyBitmap, MemoryRegion, MemoryTable};
 use crate::{fd, sys};
+
+/// `VHOST_NET_F_VIRTIO_NET_HDR`: vhost-net makes and takes the virtio-net header itself, for a tap that has none.
+pub const VHOST_NET_HEADER: u64 = 1 << 27;
 
 /// A vhost-net handle that nobody has used yet: made sure of, and ready to be handed to whoever shall own it, a process of its
 /// own for example.
@@ -46,6 +79,14 @@ impl VhostNet {
         differ(numbers)?;
         let fds = sys::claim_inherited(numbers, sys::set_close_on_exec)?;
         Ok(fds.into_iter().zip(features).map(|(fd, features)| Self { fd, features }).collect())
+    }
+
+    /// Makes this process the owner: the kernel moves the frames of a queue pair, in this process's memory.
+    ///
+    /// # Errors
+    /// [`Error::Owned`] if somebody was quicker, [`Error::Refused`].
+    pub fn own(self) -> Result<VhostPair, Error> {
+        VhostPair::own(self)
     }
 
     /// The virtio features, and the two of vhost itself, that this kernel has (`VHOST_GET_FEATURES`).
