@@ -8,6 +8,7 @@
 //! a pair that nobody serves. Without a guest no queue is attached, and by default the interface has no carrier.
 
 mod announce;
+mod attach;
 mod error;
 mod eventfd;
 mod options;
@@ -30,6 +31,7 @@ use crate::queue_pair::{
 use crate::ring::{Direction, Ring, RingBase, RingConfig};
 use crate::worker::{RingFds, WorkerHandle};
 use announce::reverse_arp;
+use attach::Attachments;
 pub use error::Error;
 use eventfd::check_eventfd;
 pub use options::{Carrier, MAX_RING_SIZE, NicOptions, RingSetup};
@@ -48,8 +50,7 @@ pub struct Nic {
     failed: Arc<AtomicBool>,
     /// `None` while it is not known what the tap is set to.
     acknowledged: Option<Acknowledged>,
-    /// Whether we gave the tap its carrier.
-    carrier: bool,
+    attachments: Attachments,
     /// The tap's MTU before the frontend changed it.
     former_mtu: Option<u32>,
     memory: Option<GuestMemory>,
@@ -60,12 +61,6 @@ pub struct Nic {
 struct RingState {
     started: bool,
     enabled: bool,
-}
-
-impl RingState {
-    fn serves(self) -> bool {
-        self.started && self.enabled
-    }
 }
 
 /// Ring 2i receives, ring 2i + 1 transmits (virtio 1.3, 5.1.2).
@@ -102,6 +97,7 @@ impl Nic {
                 )
             })
             .collect::<Result<Vec<_>, _>>()?;
+        let attachments = Attachments::new(Arc::clone(&device), options.carrier)?;
         let mut nic = Self {
             counters: NicCounters {
                 interface: device.name().to_string(),
@@ -113,7 +109,7 @@ impl Nic {
             workers,
             failed,
             acknowledged: None,
-            carrier: false,
+            attachments,
             former_mtu: None,
             memory: None,
             rings: vec![RingState::default(); usize::from(pairs) * 2],
@@ -124,10 +120,6 @@ impl Nic {
             let (engine, poll) = (nic.options.engine, nic.options.poll);
             worker.call(move |worker| worker.configure(engine, share, poll))??;
         }
-        nic.device.attach_first(0)?;
-        if nic.options.carrier != Carrier::AlwaysOn {
-            nic.device.set_carrier(false)?;
-        }
         for (pair, (queue, counters)) in
             (0..pairs).zip(nic.device.queues().iter().zip(nic.counters.pairs.iter()))
         {
@@ -135,18 +127,8 @@ impl Nic {
             nic.worker(pair).call(move |worker| worker.add_pair(pair, queue, counters))??;
         }
         nic.set_features(0)?;
-        if nic.options.carrier == Carrier::AlwaysOn {
-            nic.raise_carrier_without_guest()?;
-        }
+        nic.attachments.settle()?;
         Ok(nic)
-    }
-
-    /// The kernel gives carrier only to a tap with an attached queue, but lets it keep the carrier without one.
-    fn raise_carrier_without_guest(&self) -> Result<(), Error> {
-        self.device.attach_first(1)?;
-        self.device.set_carrier(true)?;
-        self.device.attach_first(0)?;
-        Ok(())
     }
 
     /// The tap.
@@ -299,10 +281,10 @@ impl Nic {
         self.rings[usize::from(ring)].started = true;
         if is_receive(ring)
             && enabled
-            && let Err(error) = self.attach(pair)
+            && let Err(error) = self.attachments.attach(pair)
         {
             self.rings[usize::from(ring)].started = false;
-            self.detach(pair);
+            self.attachments.detach(pair);
             self.worker(pair).call(move |worker| worker.stop_receive(pair))?;
             return Err(error);
         }
@@ -331,7 +313,7 @@ impl Nic {
             if state.enabled {
                 let disabled =
                     self.worker(pair).call(move |worker| worker.with_receive(pair, Receive::disable));
-                self.detach(pair);
+                self.attachments.detach(pair);
                 disabled?;
             }
             self.worker(pair).call(move |worker| worker.stop_receive(pair))?
@@ -362,7 +344,7 @@ impl Nic {
             self.check_alive()?;
             self.worker(pair).call(move |worker| worker.with_receive(pair, Receive::enable))?;
             self.rings[usize::from(ring)].enabled = true;
-            let attached = self.attach(pair);
+            let attached = self.attachments.attach(pair);
             if attached.is_ok() {
                 return Ok(());
             }
@@ -378,7 +360,7 @@ impl Nic {
         let pair = ring / 2;
         self.rings[usize::from(ring)].enabled = false;
         let disabled = self.worker(pair).call(move |worker| worker.with_receive(pair, Receive::disable));
-        self.detach(pair);
+        self.attachments.detach(pair);
         Ok(disabled?)
     }
 
@@ -484,33 +466,6 @@ impl Nic {
             interface: self.device.name().to_string(),
             source,
         })
-    }
-
-    fn attach(&mut self, pair: u16) -> Result<(), Error> {
-        self.device.queues()[usize::from(pair)].attach()?;
-        if self.options.carrier == Carrier::FollowsGuest && !self.carrier {
-            self.device.set_carrier(true)?;
-            self.carrier = true;
-        }
-        Ok(())
-    }
-
-    /// Takes a queue out of the device. Fails only where there is no device any more, which the worker reports.
-    fn detach(&mut self, pair: u16) {
-        if self.carrier && self.serving() == 0 {
-            self.carrier = false;
-            if let Err(error) = self.device.set_carrier(false) {
-                tracing::debug!("{error}");
-            }
-        }
-        if let Err(error) = self.device.queues()[usize::from(pair)].detach() {
-            tracing::debug!("{error}");
-        }
-    }
-
-    /// Receive rings that are started and enabled.
-    fn serving(&self) -> usize {
-        self.rings.iter().step_by(2).filter(|ring| ring.serves()).count()
     }
 
     fn acknowledged(&self) -> Acknowledged {
