@@ -47,12 +47,12 @@ struct Guest<'a> {
 }
 
 pub(crate) fn run(options: &GuestOptions) -> Result<(), BoxError> {
-    let mut driver = Driver::connect(&options.socket, options.driver_options())?;
-    driver.set_active_pairs(options.active.unwrap_or(options.queue_pairs))?;
+    let mut driver = Driver::connect(&options.socket, options.device.driver_options())?;
+    driver.set_active_pairs(options.device.active.unwrap_or(options.device.queue_pairs))?;
     let host = Host::new(options.mac, Some(options.ip), options.ip6);
     say(&json!({
         "ok": true,
-        "queue_pairs": options.queue_pairs,
+        "queue_pairs": options.device.queue_pairs,
         "active": driver.active_pairs(),
         "features": format!("{:#x}", driver.features()),
         "packed": driver.features() & feature::RING_PACKED != 0,
@@ -201,7 +201,7 @@ impl Guest<'_> {
     }
 
     fn send(&mut self, pair: Option<u16>, count: u64, size: usize, flows: u16) -> Result<u64, BoxError> {
-        if let Some(pair) = pair.filter(|pair| *pair >= self.options.queue_pairs) {
+        if let Some(pair) = pair.filter(|pair| *pair >= self.options.device.queue_pairs) {
             return Err(format!("there is no queue pair {pair}").into());
         }
         let path = self.find_peer()?;

@@ -4,6 +4,7 @@
 //! * [`Frontend`] speaks the protocol: every message a net frontend sends, and any other bytes.
 //! * [`Driver`] is a guest NIC: it negotiates, shares memory, starts rings, transmits and receives.
 //! * [`frames`], [`host`] and [`traffic`] make and check what goes through it.
+//! * [`load`] makes and checks millions of frames a second, for measurements.
 //! * [`RawRing`] writes into rings what no driver should; [`lies`] are ready-made.
 //!
 //! It shares no code with the server but guest memory: two independent readings of the specifications test each other.
@@ -21,6 +22,7 @@ mod frontend;
 mod header;
 pub mod host;
 pub mod lies;
+pub mod load;
 mod options;
 mod pair;
 pub mod protocol;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod guest;
+mod loader;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -26,13 +27,16 @@ enum Mode {
     /// A guest that answers ARP, neighbour solicitations, ping and UDP echo (port 7), and obeys lines on stdin
     #[command(after_help = guest::HELP)]
     Guest(GuestOptions),
+    /// A guest that does nothing but transmit or receive numbered frames as fast as it can, and obeys lines on stdin
+    #[command(after_help = loader::HELP)]
+    Load(loader::LoadOptions),
+    /// Guests that are connected and do nothing, until stdin ends
+    Idle(loader::IdleOptions),
 }
 
+/// The device that the guest has.
 #[derive(Debug, Args)]
-struct GuestOptions {
-    /// Socket the backend listens at
-    #[arg(long)]
-    socket: PathBuf,
+struct DeviceOptions {
     /// Queue pairs to set up (each is two virtqueues)
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     queue_pairs: u16,
@@ -57,6 +61,15 @@ struct GuestOptions {
     /// Longest packet to have receive buffers for, where they are not mergeable
     #[arg(long, default_value_t = 1500)]
     mtu: u16,
+}
+
+#[derive(Debug, Args)]
+struct GuestOptions {
+    /// Socket the backend listens at
+    #[arg(long)]
+    socket: PathBuf,
+    #[command(flatten)]
+    device: DeviceOptions,
     /// Ethernet address of the guest
     #[arg(long, default_value = "52:54:00:12:34:56", value_parser = parse_mac)]
     mac: Mac,
@@ -92,11 +105,13 @@ enum Offloads {
     None,
     /// Checksums, both ways
     Checksum,
+    /// All that the backend offers, but for UDP super-frames, as most guests do
+    Tcp,
     /// All that the backend offers
     All,
 }
 
-impl GuestOptions {
+impl DeviceOptions {
     fn driver_options(&self) -> DriverOptions {
         let without = |feature| self.without.contains(&feature);
         DriverOptions {
@@ -111,6 +126,7 @@ impl GuestOptions {
             offloads: match self.offloads {
                 Offloads::None => 0,
                 Offloads::Checksum => feature::CSUM | feature::GUEST_CSUM,
+                Offloads::Tcp => feature::OFFLOADS & !feature::UDP_GSO,
                 Offloads::All => feature::OFFLOADS,
             },
             ..DriverOptions::default()
@@ -127,8 +143,12 @@ fn parse_mac(text: &str) -> Result<Mac, String> {
 }
 
 fn main() -> ExitCode {
-    let Mode::Guest(options) = Cli::parse().mode;
-    match guest::run(&options) {
+    let result = match Cli::parse().mode {
+        Mode::Guest(options) => guest::run(&options),
+        Mode::Load(options) => loader::run(&options),
+        Mode::Idle(options) => loader::idle(&options),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mqtap-driver: {error}");

@@ -194,6 +194,8 @@ pub mod feature {
 
     /// Everything that lets the device hand us super-frames.
     pub const GUEST_GSO: u64 = GUEST_TSO4 | GUEST_TSO6 | GUEST_UFO | GUEST_USO4 | GUEST_USO6;
+    /// UDP super-frames of either kind, both ways.
+    pub const UDP_GSO: u64 = GUEST_UFO | GUEST_USO4 | GUEST_USO6 | HOST_UFO | HOST_USO;
     /// Every checksum and segmentation offload, both ways.
     pub const OFFLOADS: u64 =
         CSUM | GUEST_CSUM | GUEST_GSO | GUEST_ECN | HOST_TSO4 | HOST_TSO6 | HOST_ECN | HOST_UFO | HOST_USO;

@@ -189,9 +189,36 @@ impl Receiver {
         }
     }
 
-    fn append(&mut self, used: Used, bytes: &mut Vec<u8>) -> Result<()> {
+    /// Takes a used chain back; returns which it is.
+    pub(crate) fn give_back(&mut self, used: Used) -> usize {
         let chain = self.posted[usize::from(used.id)];
         self.idle.push(chain);
+        chain
+    }
+
+    /// The buffers of a chain.
+    pub(crate) fn buffers(&self, chain: usize) -> &[Buffer] {
+        &self.chains[chain]
+    }
+
+    pub(crate) fn memory(&self) -> &GuestMemory {
+        &self.memory
+    }
+
+    /// Number of the virtqueue.
+    pub(crate) fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// Counts a frame that was taken without [`Receiver::take`].
+    pub(crate) fn count(&mut self, bytes: usize, chains: u16) {
+        self.counters.frames += 1;
+        self.counters.chains += u64::from(chains);
+        self.counters.bytes += bytes as u64;
+    }
+
+    fn append(&mut self, used: Used, bytes: &mut Vec<u8>) -> Result<()> {
+        let chain = self.give_back(used);
         let mut rest = used.written as usize;
         for buffer in &self.chains[chain] {
             let length = rest.min(buffer.len as usize);

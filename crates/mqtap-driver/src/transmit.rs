@@ -42,7 +42,7 @@ pub struct Transmitter {
     /// For each chain in flight, the slots it takes.
     taken: Vec<Vec<u32>>,
     chain: Vec<Buffer>,
-    counters: TransmitCounters,
+    pub(crate) counters: TransmitCounters,
 }
 
 impl Transmitter {

@@ -26,8 +26,10 @@ pub struct SplitRing {
     tables: Option<IndirectTables>,
     /// Free descriptors, oldest first: with IN_ORDER this hands them out in ring order, as the feature demands.
     free: VecDeque<u16>,
-    /// For each head in flight, the descriptors of its chain in order.
-    chains: Vec<Vec<u16>>,
+    /// For each head in flight, how many descriptors its chain takes.
+    lengths: Vec<u16>,
+    /// For each descriptor of a chain in flight, the one behind it.
+    behind: Vec<u16>,
     /// Heads in the order they were added.
     order: VecDeque<u16>,
     /// Next available index, and how far the device may see.
@@ -56,7 +58,8 @@ impl SplitRing {
             options,
             tables,
             free: (0..layout.size).collect(),
-            chains: vec![Vec::new(); layout.size.into()],
+            lengths: vec![0; layout.size.into()],
+            behind: vec![0; layout.size.into()],
             order: VecDeque::new(),
             available: 0,
             published: 0,
@@ -105,8 +108,8 @@ impl SplitRing {
         if slots > self.free.len() {
             return Err(Error::Full);
         }
-        let chain: Vec<u16> = self.free.drain(..slots).collect();
-        let head = chain[0];
+        // There are as many as `slots`, which is not 0.
+        let Some(head) = self.free.pop_front() else { return Err(Error::Full) };
         let buffers = readable.iter().chain(writable).enumerate();
         if let Some(tables) = table {
             let at = tables.table(head);
@@ -120,14 +123,18 @@ impl SplitRing {
             let at = self.layout.descriptor(head);
             write_split_descriptor(&self.memory, at, whole, DESC_INDIRECT, 0)?;
         } else {
+            let mut here = head;
             for (i, buffer) in buffers {
                 let flags = chain_flags(i, readable.len(), total);
-                let next = chain.get(i + 1).copied().unwrap_or(0);
-                let at = self.layout.descriptor(chain[i]);
+                let more = if i + 1 < total { self.free.pop_front() } else { None };
+                let next = more.unwrap_or(0);
+                let at = self.layout.descriptor(here);
                 write_split_descriptor(&self.memory, at, *buffer, flags, next)?;
+                self.behind[usize::from(here)] = next;
+                here = next;
             }
         }
-        self.chains[usize::from(head)] = chain;
+        self.lengths[usize::from(head)] = slots as u16;
         self.order.push_back(head);
         self.memory.store_u16(self.available_entry(self.available), head, Ordering::Relaxed)?;
         self.available = self.available.wrapping_add(1);
@@ -213,8 +220,11 @@ impl SplitRing {
     }
 
     fn recycle(&mut self, head: u16) {
-        let chain = std::mem::take(&mut self.chains[usize::from(head)]);
-        self.free.extend(&chain);
+        let mut here = head;
+        for _ in 0..std::mem::take(&mut self.lengths[usize::from(head)]) {
+            self.free.push_back(here);
+            here = self.behind[usize::from(here)];
+        }
     }
 
     pub(super) fn suppress_calls(&mut self) -> Result<()> {
