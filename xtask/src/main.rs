@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod bench;
 mod counters;
 mod cpio;
 mod crate_tests;
@@ -40,6 +41,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Run every test, or one group, setting up what it needs
     Test(test::Arguments),
+    /// Measure what a frame costs, beside bare system calls and other backends
+    Bench(bench::Arguments),
     /// Run the fuzz targets
     Fuzz(fuzz::Arguments),
     /// Repeat the scenarios that kill and resize, for as long as you like
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
     };

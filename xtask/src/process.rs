@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::outcome::{Context as _, Result, fail};
@@ -108,6 +108,21 @@ impl Supervised {
         command.stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().context(|| format!("cannot start `{}`", describe(command)))?;
         Ok(Self { child, name: name.to_owned(), log: Some(log.to_path_buf()) })
+    }
+
+    /// Starts a process that is listened to: only its complaints go to `log`.
+    pub(crate) fn start_talking(
+        command: &mut Command,
+        name: &str,
+        log: &Path,
+    ) -> Result<(Self, ChildStdout)> {
+        let file = File::create(log).context(|| format!("cannot create {}", log.display()))?;
+        command.stdout(Stdio::piped()).stderr(file);
+        let mut child = command.spawn().context(|| format!("cannot start `{}`", describe(command)))?;
+        let output = child.stdout.take();
+        let process = Self { child, name: name.to_owned(), log: Some(log.to_path_buf()) };
+        let output = output.ok_or_else(|| crate::outcome::failure(format!("{name} has no output")))?;
+        Ok((process, output))
     }
 
     pub(crate) fn child(&mut self) -> &mut Child {

@@ -181,6 +181,11 @@ pub(crate) fn driver_binary() -> Result<PathBuf> {
     release_binary("mqtap-driver")
 }
 
+/// The release build of the benchmark's floors.
+pub(crate) fn bench_binary() -> Result<PathBuf> {
+    release_binary("mqtap-bench")
+}
+
 fn release_binary(name: &str) -> Result<PathBuf> {
     let path = paths::target().join("release").join(name);
     if path.is_file() { Ok(path) } else { fail(format!("{} has not been built", path.display())) }

@@ -23,9 +23,6 @@ Every line on stdin is answered by one line of JSON on stdout:
 
 /// Frames between two looks at the clock.
 const BETWEEN_LOOKS: usize = 64;
-/// Frames that lie ready, and the memory they may take.
-const READY_FRAMES: usize = 256;
-const READY_BYTES: usize = 4 << 20;
 const MOST_PIECES: usize = 64;
 
 #[derive(Debug, Args)]
@@ -38,6 +35,9 @@ pub(crate) struct Options {
     /// System call to write them with
     #[arg(long, value_enum, default_value_t = Call::Write)]
     call: Call,
+    /// Frames that lie ready: as many as in a ring, so that neither has it easier with the caches
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
+    buffers: u16,
     /// Pieces that `writev` gathers each frame from
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pieces: u16,
@@ -70,12 +70,10 @@ pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
     let Some(queue) = tap.queues().first() else { return Err("the tap has no queue".into()) };
     let output = Output { queue: Arc::clone(queue), call: options.call, pieces: options.pieces.into() };
     let mut ready = Generator::new(options.frames);
-    // As much memory as the frames of a ring, so that neither has it easier with the caches.
-    let count = (READY_BYTES / ready.frame().len()).clamp(4, READY_FRAMES);
     let mut writer = Writer {
         output,
         generator: ready.clone(),
-        ready: (0..count)
+        ready: (0..options.buffers)
             .map(|_| {
                 ready.stamp();
                 ready.frame().to_vec()

@@ -80,8 +80,10 @@ struct Loader {
 }
 
 pub(crate) fn run(options: &LoadOptions) -> Result<(), BoxError> {
-    let generator = Generator::new(options.frames);
     let pairs = options.device.queue_pairs;
+    // Each pair has flows of its own, or their frames would overtake each other.
+    let flows = (options.frames.flows / pairs).max(1);
+    let generator = Generator::new(Shape { flows, ..options.frames });
     let memory = Sender::memory(&generator, options.device.ring_size);
     let driver_options = DriverOptions {
         spare_memory: u64::from(pairs) * memory,
@@ -94,7 +96,7 @@ pub(crate) fn run(options: &LoadOptions) -> Result<(), BoxError> {
     driver.set_active_pairs(options.device.active.unwrap_or(pairs))?;
     let connected = start.elapsed();
     let senders = (0..pairs)
-        .map(|pair| Sender::new(&mut driver, pair, generator.clone(), options.pieces))
+        .map(|pair| Sender::new(&mut driver, pair, generator.clone().from_flow(pair * flows), options.pieces))
         .collect::<Result<_, _>>()?;
     say(&json!({
         "ok": true,

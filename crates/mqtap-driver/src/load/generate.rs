@@ -27,6 +27,7 @@ pub struct Generator {
     /// Sums of the header and of the segment with nothing in the fields that change.
     ip_sum: u32,
     transport_sum: Option<u32>,
+    first_flow: u16,
     flow: u16,
     /// Frames of each flow so far.
     round: u64,
@@ -43,10 +44,24 @@ impl Generator {
         let mut bytes = header.unwrap_or_default().to_bytes().to_vec();
         bytes.extend_from_slice(&frame);
         let payload = VirtioNetHeader::SIZE + shape.headers();
-        let mut generator =
-            Generator { shape, bytes, payload, ip_sum: 0, transport_sum: None, flow: 0, round: 0 };
+        let mut generator = Generator {
+            shape,
+            bytes,
+            payload,
+            ip_sum: 0,
+            transport_sum: None,
+            first_flow: 0,
+            flow: 0,
+            round: 0,
+        };
         generator.remember_sums();
         generator
+    }
+
+    /// Begins with another flow, so that several generators have flows of their own.
+    #[must_use]
+    pub fn from_flow(self, first_flow: u16) -> Generator {
+        Generator { first_flow, ..self }
     }
 
     fn checksum_offset(&self) -> usize {
@@ -92,7 +107,8 @@ impl Generator {
 
     /// Numbers the next frame.
     pub fn stamp(&mut self) {
-        let (flow, first) = (self.flow, self.round * self.shape.chunks());
+        let flow = self.first_flow.wrapping_add(self.flow);
+        let first = self.round * self.shape.chunks();
         self.flow += 1;
         if self.flow == self.shape.flows {
             self.flow = 0;

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use mqtap_driver::load::{CheckCounters, Checker, Generator};
 use mqtap_test_support::TestResult;
 use serde_json::Value;
 
@@ -16,8 +17,12 @@ struct Guest {
 
 impl Guest {
     fn start(backend: &Backend, arguments: &[&str]) -> Guest {
+        Guest::run(backend, "guest", &[&["--mac", "02:00:00:00:00:02"], arguments].concat())
+    }
+
+    fn run(backend: &Backend, mode: &str, arguments: &[&str]) -> Guest {
         let mut child = Command::new(env!("CARGO_BIN_EXE_mqtap-driver"))
-            .args(["guest", "--mac", "02:00:00:00:00:02", "--socket"])
+            .args([mode, "--socket"])
             .arg(&backend.path)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -79,6 +84,59 @@ pub(crate) fn the_guest_obeys_and_answers() -> TestResult {
         }
         assert_eq!(guest.tell("quit")["ok"], true);
         assert!(guest.child.wait()?.success());
+    }
+    Ok(())
+}
+
+/// The guest of the benchmark counts what it sends and receives, and all of it is as it was.
+pub(crate) fn the_load_arrives_and_is_counted() -> TestResult {
+    const FRAMES: &str = "udp,size=100,flows=4,mac=02:00:00:00:00:01,from=10.0.0.2:10000,to=10.0.0.1:9";
+    let backend = Backend::start(2);
+    let sink = host_socket(9);
+    for arguments in [
+        &["--without", "indirect"][..],
+        &["--packed", "--pieces", "1"],
+        &["--queue-pairs", "2", "--ring-size", "64", "--in-order"],
+        &["--sleep", "--without", "mergeable,event-index"],
+    ] {
+        let mut guest = Guest::run(&backend, "load", &[&["--frames", FRAMES], arguments].concat());
+        assert_eq!(
+            (&guest.line()["payloads"], guest.tell("dance")["ok"].as_bool()),
+            (&1.into(), Some(false))
+        );
+        // Fewer than a socket holds.
+        let sent = guest.tell("send 200 10");
+        assert_eq!((&sent["tx_completed"], &sent["tx_bytes"]), (&200.into(), &20_000.into()), "{sent}");
+        let mut checker = Checker::default();
+        let mut bytes = [0; 2000];
+        for _ in 0..200 {
+            let length = sink.recv(&mut bytes)?;
+            checker.payload(&bytes[..length]);
+        }
+        assert_eq!(checker.counters(), CheckCounters { payloads: 200, ..CheckCounters::default() });
+
+        let mut generator = Generator::new(FRAMES.parse()?);
+        for verb in ["collect", "verify"] {
+            for _ in 0..300 {
+                generator.stamp();
+                sink.send_to(&generator.frame()[54..], (GUEST, 10_000))?;
+            }
+            let got = guest.tell(&format!("{verb} 300 5000"));
+            let expected = (&300.into(), &0.into(), &0.into(), &0.into());
+            assert_eq!(
+                (&got["payloads"], &got["missing"], &got["corrupt"], &got["others"]),
+                expected,
+                "{got}"
+            );
+        }
+        let more = guest.tell("transmit 20");
+        assert!(more["tx_frames"].as_u64() > Some(0) && more["tx_frames"] == more["tx_completed"], "{more}");
+        assert_eq!(guest.tell("quit")["ok"], true);
+        assert!(guest.child.wait()?.success());
+        // What did not fit the socket is lost; what did is not the next guest's.
+        sink.set_nonblocking(true)?;
+        while sink.recv(&mut bytes).is_ok() {}
+        sink.set_nonblocking(false)?;
     }
     Ok(())
 }

@@ -246,5 +246,6 @@ mqtap_test_support::tests!(
     back_pressure_loses_nothing,
     lies_break_one_ring_and_nothing_else,
     the_guest_obeys_and_answers,
+    the_load_arrives_and_is_counted,
     the_guest_ends_when_the_backend_does,
 );

@@ -1,0 +1,253 @@
+//! The cells of the benchmark, as data.
+
+use super::contender::Contender;
+use super::world::Sink;
+
+/// Which way, as the guest sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    Transmit,
+    Receive,
+}
+
+/// How the driver uses its device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Driver {
+    pub(super) pairs: u16,
+    pub(super) ring_size: u16,
+    pub(super) packed: bool,
+    pub(super) in_order: bool,
+    pub(super) mergeable: bool,
+    pub(super) event_index: bool,
+    /// `none`, `checksum`, `tcp`, `all`.
+    pub(super) offloads: &'static str,
+    /// Descriptors of a transmitted frame.
+    pub(super) pieces: u16,
+}
+
+impl Driver {
+    pub(super) const PLAIN: Self = Self {
+        pairs: 1,
+        ring_size: 256,
+        packed: false,
+        in_order: false,
+        mergeable: true,
+        event_index: true,
+        offloads: "none",
+        pieces: 1,
+    };
+
+    /// The arguments of `mqtap-driver`.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let mut all: Vec<String> = [
+            "--queue-pairs",
+            &self.pairs.to_string(),
+            "--ring-size",
+            &self.ring_size.to_string(),
+            "--offloads",
+            self.offloads,
+        ]
+        .map(str::to_owned)
+        .into();
+        let mut without = vec!["indirect"];
+        if self.pieces > 1 {
+            without.clear();
+        }
+        if !self.mergeable {
+            without.push("mergeable");
+        }
+        if !self.event_index {
+            without.push("event-index");
+        }
+        if !without.is_empty() {
+            all.extend(["--without".to_owned(), without.join(",")]);
+        }
+        if self.packed {
+            all.push("--packed".to_owned());
+        }
+        if self.in_order {
+            all.push("--in-order".to_owned());
+        }
+        all
+    }
+}
+
+/// One line of the report: the same work for each of the contenders.
+#[derive(Clone, Debug)]
+pub(super) struct Cell {
+    /// `transmit.60.distinct`; what `--cells` matches.
+    pub(super) name: String,
+    pub(super) direction: Direction,
+    /// As `mqtap-driver load --frames` has it, without the addresses.
+    pub(super) shape: String,
+    pub(super) sink: Sink,
+    pub(super) driver: Driver,
+    pub(super) contenders: Vec<Contender>,
+    /// Part of `--quick`.
+    pub(super) quick: bool,
+}
+
+impl Cell {
+    fn new(name: &str, direction: Direction, shape: &str, sink: Sink, contenders: Vec<Contender>) -> Self {
+        Self {
+            name: name.to_owned(),
+            direction,
+            shape: shape.to_owned(),
+            sink,
+            driver: Driver::PLAIN,
+            contenders,
+            quick: false,
+        }
+    }
+
+    fn driver(mut self, change: impl FnOnce(&mut Driver)) -> Self {
+        change(&mut self.driver);
+        self
+    }
+
+    fn quick(mut self) -> Self {
+        self.quick = true;
+        self
+    }
+
+    /// Where the frames go, or come from.
+    pub(super) const fn way(&self) -> &'static str {
+        match self.direction {
+            Direction::Transmit => self.sink.name(),
+            Direction::Receive => "from a full tap queue",
+        }
+    }
+
+    /// The frames as the programs want to hear of them.
+    pub(super) fn frames(&self) -> String {
+        let address = if self.direction == Direction::Transmit { self.sink } else { Sink::Checked }.address();
+        format!("{}{address}", self.shape)
+    }
+}
+
+/// Who takes part where.
+pub(super) struct Field {
+    /// Ours as it is by default, and with options that matter.
+    pub(super) ours: Vec<Contender>,
+    pub(super) peers: Vec<Contender>,
+}
+
+impl Field {
+    /// The floors and everybody.
+    fn all(&self, floors: &[Contender]) -> Vec<Contender> {
+        floors.iter().chain(&self.ours).chain(&self.peers).cloned().collect()
+    }
+
+    /// The floors and ours.
+    fn ours(&self, floors: &[Contender]) -> Vec<Contender> {
+        floors.iter().chain(&self.ours).cloned().collect()
+    }
+
+    /// Ours by default alone.
+    fn plain(&self, floors: &[Contender]) -> Vec<Contender> {
+        floors.iter().chain(self.ours.first()).cloned().collect()
+    }
+}
+
+/// A super-frame of TCP, as large as they come.
+const TCP_SUPER: &str = "tcp,size=65160,checksum=partial,segment=1448";
+/// A super-frame of UDP: the most segments that fit.
+const UDP_SUPER: &str = "udp,size=64810,checksum=partial,segment=1472";
+
+/// Every cell that moves frames.
+pub(super) fn all(field: &Field) -> Vec<Cell> {
+    let mut cells = transmit(field);
+    cells.extend(receive(field));
+    cells.extend(variants(field));
+    cells
+}
+
+fn transmit(field: &Field) -> Vec<Cell> {
+    let write = [Contender::floor("write", &[]), Contender::floor("writev", &["--pieces", "2"])];
+    let bare = [Contender::floor("write", &[])];
+    let cell = |name: &str, shape: &str, sink, contenders| {
+        Cell::new(&format!("transmit.{name}"), Direction::Transmit, shape, sink, contenders)
+    };
+    let partial = |driver: &mut Driver| driver.offloads = "tcp";
+    vec![
+        cell("60.distinct", "udp,size=60,flows=distinct", Sink::Drop, field.all(&write)).quick(),
+        cell("60.64-flows", "udp,size=60,flows=64", Sink::Drop, field.ours(&bare)),
+        cell("60.1-flow", "udp,size=60", Sink::Drop, field.ours(&bare)),
+        cell("60.1-flow.bridge", "udp,size=60", Sink::Bridge, field.ours(&bare)),
+        cell("60.1-flow.routed", "udp,size=60", Sink::Routed, field.ours(&bare)),
+        cell("60.1-flow.socket", "udp,size=60", Sink::Socket, field.ours(&bare)).quick(),
+        cell("60.64-flows.bridge", "udp,size=60,flows=64", Sink::Bridge, field.ours(&bare)),
+        cell("512.distinct", "udp,size=512,flows=distinct", Sink::Drop, field.all(&bare)),
+        cell("1514.distinct", "udp,size=1514,flows=distinct", Sink::Drop, field.all(&bare)),
+        cell("1514.1-flow", "udp,size=1514,checksum=partial", Sink::Drop, field.ours(&bare)).driver(partial),
+        cell("1514.1-flow.bridge", "udp,size=1514,checksum=partial", Sink::Bridge, field.ours(&bare))
+            .driver(partial),
+        cell("1514.1-flow.bridge.complete", "udp,size=1514", Sink::Bridge, field.ours(&bare)),
+        cell("1514.tcp", "tcp,size=1514,checksum=partial", Sink::Bridge, field.ours(&bare)).driver(partial),
+        cell("1514.tcp.8-flows", "tcp,size=1514,checksum=partial,flows=8", Sink::Bridge, field.ours(&bare))
+            .driver(partial),
+        cell("64k.tso", TCP_SUPER, Sink::Bridge, field.plain(&bare)).driver(partial).quick(),
+        cell(
+            "64k.tso.17-pieces",
+            TCP_SUPER,
+            Sink::Bridge,
+            field.plain(&[Contender::floor("writev", &["--pieces", "17"])]),
+        )
+        .driver(|driver| {
+            driver.offloads = "tcp";
+            driver.pieces = 17;
+        }),
+        cell("64k.uso", UDP_SUPER, Sink::Bridge, field.plain(&bare)).driver(|driver| driver.offloads = "all"),
+    ]
+}
+
+fn receive(field: &Field) -> Vec<Cell> {
+    let read = [Contender::floor("read", &[]), Contender::floor("readv", &["--pieces", "18"])];
+    let bare = [Contender::floor("read", &[])];
+    let offloads = [Contender::floor("read", &["--offloads"])];
+    let cell = |name: &str, shape: &str, contenders| {
+        Cell::new(&format!("receive.{name}"), Direction::Receive, shape, Sink::Drop, contenders)
+    };
+    vec![
+        cell("60.distinct", "udp,size=60,flows=distinct", field.all(&read)).quick(),
+        cell("60.1-flow", "udp,size=60", field.ours(&bare)),
+        cell("512.distinct", "udp,size=512,flows=distinct", field.all(&bare)),
+        cell("1514.distinct", "udp,size=1514,flows=distinct", field.all(&bare)),
+        cell("1514.1-flow", "udp,size=1514", field.ours(&bare)),
+        cell("64k.tso", TCP_SUPER, field.plain(&offloads)).driver(|driver| driver.offloads = "tcp").quick(),
+        cell("64k.uso", UDP_SUPER, field.plain(&offloads)).driver(|driver| driver.offloads = "all"),
+        cell("64k.uso.driver-without-uso", UDP_SUPER, field.ours(&bare))
+            .driver(|driver| driver.offloads = "tcp"),
+        cell("64k.uso.driver-without-offloads", UDP_SUPER, field.ours(&bare)),
+        cell("64k.tso.driver-without-offloads", TCP_SUPER, field.ours(&bare)),
+    ]
+}
+
+/// What the layout of the rings costs, and more pairs than one.
+fn variants(field: &Field) -> Vec<Cell> {
+    type Change = fn(&mut Driver);
+    let changes: [(&str, Change); 8] = [
+        ("split.256", |_| {}),
+        ("split.1024", |driver| driver.ring_size = 1024),
+        ("packed.256", |driver| driver.packed = true),
+        ("packed.1024", |driver| {
+            driver.packed = true;
+            driver.ring_size = 1024;
+        }),
+        ("in-order", |driver| driver.in_order = true),
+        ("not-mergeable", |driver| driver.mergeable = false),
+        ("no-event-index", |driver| driver.event_index = false),
+        ("2-pairs", |driver| driver.pairs = 2),
+    ];
+    let more: [(&str, Change); 1] = [("4-pairs", |driver| driver.pairs = 4)];
+    let mut cells = Vec::new();
+    for (name, change) in changes.into_iter().chain(more) {
+        for (direction, prefix) in [(Direction::Transmit, "transmit"), (Direction::Receive, "receive")] {
+            let shape = "udp,size=60,flows=distinct";
+            let cell =
+                Cell::new(&format!("{prefix}.rings.{name}"), direction, shape, Sink::Drop, field.plain(&[]));
+            cells.push(cell.driver(change));
+        }
+    }
+    cells
+}
