@@ -30,6 +30,7 @@ mod truncation;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use access::{CACHE_LINE, prefetch};
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;

@@ -2,6 +2,8 @@
 
 use std::ptr::NonNull;
 
+use crate::memory::{CACHE_LINE, prefetch};
+
 /// A piece of guest memory as `readv(2)`, `writev(2)` and io_uring take it.
 ///
 /// Points into guest memory that the ring checked. It does not keep that memory mapped: whoever uses it
@@ -203,5 +205,18 @@ impl Batch {
             Chain { id, descriptors, count, bytes, first: self.origin.wrapping_add(self.iovec_end) };
         self.chain_end += 1;
         self.iovec_end += count;
+    }
+
+    /// Has the beginning of the chain added last fetched into the cache: the headers of a frame, and a short frame whole.
+    #[inline]
+    pub(super) fn prefetch_last(&self) {
+        if let Some(chain) = self.chains().last()
+            && let Some(first) = self.iovecs(chain).first()
+        {
+            prefetch(first.ptr());
+            if first.len() > CACHE_LINE {
+                prefetch(first.ptr().wrapping_add(CACHE_LINE));
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::batch::IoVec;
 use super::{Direction, Error};
-use crate::memory::{GuestAddress, GuestMemory};
+use crate::memory::{GuestAddress, GuestMemory, prefetch};
 
 /// `VIRTQ_DESC_F_NEXT`: the chain goes on.
 pub(super) const NEXT: u16 = 1;
@@ -76,6 +76,12 @@ impl Table {
     fn word(&self, index: u16, word: usize) -> Option<u64> {
         let cell = self.cell(index, word)?;
         Some(u64::from_le(cell.load(Ordering::Relaxed)))
+    }
+
+    /// Has a descriptor fetched into the cache.
+    #[inline]
+    pub(super) fn prefetch(&self, index: u16) {
+        prefetch(self.base.as_ptr().wrapping_add(usize::from(index) * 2).cast());
     }
 
     /// One of the two words of a descriptor.
@@ -203,6 +209,12 @@ impl Walker {
             },
             indirect,
         }
+    }
+
+    /// Whether what the buffers hold is to be read.
+    #[inline]
+    pub(super) fn reads(&self) -> bool {
+        self.direction == 0
     }
 
     /// Adds one buffer. `descriptor` is only for the error.

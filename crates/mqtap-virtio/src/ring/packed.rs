@@ -166,6 +166,9 @@ impl PackedRing {
             match walked {
                 Ok((id, slots)) => {
                     batch.push(id, slots, count, bytes);
+                    if self.walker.reads() {
+                        batch.prefetch_last();
+                    }
                     self.next = head.forward(slots, self.size);
                     self.outstanding += 1;
                     self.outstanding_slots += slots;

@@ -90,6 +90,11 @@ impl SplitRing {
             left = usize::from(self.look()?);
         }
         let wanted = left.min(max);
+        // A hint: what counts is read below, once.
+        for ahead in 0..wanted as u16 {
+            let slot = self.next.wrapping_add(ahead) & (self.size - 1);
+            self.parts.table.prefetch(u16::from_le(self.available_entry(slot).load(Ordering::Relaxed)));
+        }
         for taken in 0..wanted {
             let slot = self.next & (self.size - 1);
             let head = u16::from_le(self.available_entry(slot).load(Ordering::Relaxed));
@@ -104,7 +109,12 @@ impl SplitRing {
             };
             let (count, bytes) = (pieces.count, pieces.bytes);
             match walked {
-                Ok(()) => batch.push(head, 1, count, bytes),
+                Ok(()) => {
+                    batch.push(head, 1, count, bytes);
+                    if self.walker.reads() {
+                        batch.prefetch_last();
+                    }
+                }
                 // The chains before it are good and go out first; this one is met again.
                 Err(_) if taken > 0 => return Ok(taken),
                 Err(Stop::Full) if !batch.is_empty() => return Ok(0),
