@@ -55,7 +55,7 @@ fn line(text: &mut String, pair: &str, state: &str, row: &[u64; 6]) {
     );
 }
 
-/// Why frames were dropped, and what else went wrong: only what happened.
+/// Why frames were dropped, what went wrong, and what made frames wait: only what happened.
 fn reasons(pair: &mqtap_virtio::counters::PairSnapshot) -> Vec<(&'static str, u64)> {
     let (transmit, receive) = (&pair.transmit, &pair.receive);
     [
@@ -64,9 +64,11 @@ fn reasons(pair: &mqtap_virtio::counters::PairSnapshot) -> Vec<(&'static str, u6
         ("from the guest dropped: refused by the kernel (bad virtio-net header)", transmit.dropped_rejected),
         ("from the guest dropped: interface down", transmit.dropped_link_down),
         ("from the guest dropped: error of the tap", transmit.dropped_error),
+        ("times the send buffer of the tap was full, and the guest waited", transmit.blocked),
         ("to the guest dropped: ring disabled while they waited", receive.dropped_disabled),
         ("to the guest dropped: larger than its buffers", receive.dropped_size),
         ("to the guest dropped: error of the tap", receive.dropped_error),
+        ("times the guest had no buffer posted, and frames may have waited in the tap", receive.starved),
         ("times a ring was stopped because the driver broke its rules", pair.broken),
     ]
     .into_iter()

@@ -32,7 +32,9 @@ impl Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mqtap"));
         command.arg("serve");
         for (number, netdev) in netdevs.iter().enumerate() {
-            command.args(["--netdev", netdev, "--socket"]).arg(directory.path().join(number.to_string()));
+            command
+                .args(["--netdev", &with_engine(netdev), "--socket"])
+                .arg(directory.path().join(number.to_string()));
         }
         command.args(more);
         let daemon = Self::spawn(command, directory)?;
@@ -40,9 +42,8 @@ impl Daemon {
             let socket = daemon.socket(number);
             eventually("the socket is there", || socket.exists())?;
         }
-        eventually("the NICs are served", || {
-            daemon.log().matches(" virtqueues), ").count() == netdevs.len()
-        })?;
+        eventually("the NICs are served", || daemon.log().matches(" virtqueues), ").count() == netdevs.len())
+            .map_err(|error| format!("{error}; the daemon said:\n{}", daemon.log()))?;
         Ok(daemon)
     }
 
@@ -102,6 +103,25 @@ impl Daemon {
         Ok(rows)
     }
 
+    /// How often the tap would have blocked.
+    pub(crate) fn blocked(&self, id: &str) -> Result<u64> {
+        self.counters(id)?;
+        let log = self.log();
+        let line = log.lines().rev().find(|line| line.contains("send buffer of the tap was full"));
+        let count = line.and_then(|line| line.split_whitespace().nth(2)?.parse().ok());
+        Ok(count.unwrap_or(0))
+    }
+
+    /// Nanoseconds that the daemon's threads have run.
+    pub(crate) fn cpu_time(&self) -> u64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).into_iter().flatten().flatten();
+        let times = threads.filter_map(|thread| {
+            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        times.sum()
+    }
+
     pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
@@ -113,6 +133,14 @@ impl Daemon {
             status.is_some()
         })?;
         status.ok_or_else(|| "no status".into())
+    }
+}
+
+/// The whole suite can run with an engine of one's choice: `MQTAP_TEST_ENGINE=syscall cargo test`.
+fn with_engine(netdev: &str) -> String {
+    match std::env::var("MQTAP_TEST_ENGINE") {
+        Ok(engine) if !netdev.contains("engine=") => format!("{netdev},engine={engine}"),
+        _ => netdev.to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod daemon;
 mod datapath;
+mod engines;
 mod hostile;
 mod lifecycle;
 mod usage;
@@ -19,6 +20,11 @@ mqtap_test_support::tests!(
     polling_rings_need_no_eventfd,
     dirty_pages_are_logged,
     workers_can_be_shared,
+    bursts_arrive_whole_and_in_order_with_each_engine,
+    bursts_for_a_tap_without_header_leave_it_out,
+    a_limited_send_buffer_keeps_order_and_loses_nothing,
+    a_polling_worker_spares_the_driver_its_kicks,
+    a_polling_worker_sleeps_in_the_end,
     carrier_follows_the_guest,
     carrier_can_be_kept,
     the_next_driver_is_served,
@@ -44,6 +50,7 @@ mqtap_test_support::tests!(
 );
 
 use datapath::*;
+use engines::*;
 use hostile::*;
 use lifecycle::*;
 use usage::*;

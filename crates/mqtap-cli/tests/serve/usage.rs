@@ -10,6 +10,11 @@ use mqtap_test_support::{TestResult, eventually, ip};
 use super::daemon::{Daemon, Result, address, queues};
 use super::datapath::{host_socket, path};
 
+/// A socket that is to be listened on by nobody, not even by the same test in another process.
+fn never() -> String {
+    format!("/tmp/mqtap-test-never.{}", std::process::id())
+}
+
 fn mqtap(arguments: &str) -> Result<Output> {
     Ok(Command::new(env!("CARGO_BIN_EXE_mqtap")).args(arguments.split_whitespace()).output()?)
 }
@@ -44,17 +49,17 @@ pub(crate) fn wrong_usage_is_exit_status_2() -> TestResult {
         assert!(text.contains(expected), "{arguments}: {text}");
         assert!(output.stdout.is_empty());
     }
-    let failed = mqtap("serve --netdev tap,id=a,ifname=lo --socket /tmp/mqtap-test-never")?;
+    let failed = mqtap(&format!("serve --netdev tap,id=a,ifname=lo --socket {}", never()))?;
     assert_eq!(failed.status.code(), Some(1));
     assert!(String::from_utf8(failed.stderr)?.contains("lo exists and is not a tap"));
-    let later = mqtap("serve --netdev tap,id=a,script=/bin/true --socket /tmp/mqtap-test-never")?;
+    let later = mqtap(&format!("serve --netdev tap,id=a,script=/bin/true --socket {}", never()))?;
     assert_eq!(later.status.code(), Some(1));
     assert!(String::from_utf8(later.stderr)?.contains("not implemented yet"));
     Ok(())
 }
 
 pub(crate) fn more_pairs_than_the_protocol_can_tell_apart_are_refused() -> TestResult {
-    let output = mqtap("serve --netdev tap,id=a,ifname=tap0,queues=129 --socket /tmp/mqtap-test-never")?;
+    let output = mqtap(&format!("serve --netdev tap,id=a,ifname=tap0,queues=129 --socket {}", never()))?;
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr)?;
     assert!(text.contains("128 queue pairs at most"), "{text}");

@@ -12,7 +12,7 @@ mod write;
 pub(crate) use guest::copy_to_chain;
 pub(crate) use plan::PlanStore;
 pub(crate) use read::FrameReader;
-pub(crate) use write::{Destination, FrameWriter};
+pub(crate) use write::FrameWriter;
 
 /// How bursts of frames are written to the tap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! A burst of frames in one system call.
 //!
 //! A tap does its work inside the call that submits it, in the order of submission, so one `io_uring_enter` writes a
-//! burst and finds all of it completed. What makes that worth while: the file is registered (no reference taken and given
-//! back for each frame), one thread submits, and completions are collected by that thread (`SINGLE_ISSUER`,
-//! `DEFER_TASKRUN`; Linux 6.1).
+//! burst and finds all of it completed. One thread submits, and collects the completions (`SINGLE_ISSUER`,
+//! `DEFER_TASKRUN`; Linux 6.1). The file is not registered: that saves nothing that can be measured, and a killed process
+//! would hold the tap until the kernel has taken its io_uring apart, in the background.
 //!
 //! Every write is asked not to wait (`RWF_NOWAIT`; taps do this since Linux 6.4). One that would wait fails with EAGAIN,
 //! while those behind it go on: the caller must not use this on a tap whose send buffer is limited.
@@ -32,32 +32,30 @@ pub(super) struct Uring {
 }
 
 impl Uring {
-    /// Sets an instance up for `files` registered files.
-    pub(super) fn new(files: u32) -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             // An entry that is refused must not keep back those behind it.
             .setup_submit_all()
             .build(DEPTH)?;
-        ring.submitter().register_files_sparse(files)?;
         Ok(Self { ring, outcomes: Vec::with_capacity(DEPTH as usize) })
     }
 
-    /// Registers a file under a number below the `files` of [`new`](Self::new).
-    pub(super) fn register(&self, number: u32, file: BorrowedFd<'_>) -> io::Result<()> {
-        self.ring.submitter().register_files_update(number, &[file.as_raw_fd()]).map(|_| ())
-    }
-
-    /// Writes the frames of `plan` from `first` on, at most [`DEPTH`], to a registered file. The answer says for each
-    /// what `write` would have said: a number of bytes, or an error number below zero, or [`NOT_TRIED`].
+    /// Writes the frames of `plan` from `first` on, at most [`DEPTH`]. The answer says for each what `write` would have
+    /// said: a number of bytes, or an error number below zero, or [`NOT_TRIED`].
     ///
     /// After an error (which leaves outcomes as well) this instance must not be used again.
-    pub(super) fn write(&mut self, file: u32, plan: &Plan<'_>, first: usize) -> (&[i32], io::Result<()>) {
+    pub(super) fn write(
+        &mut self,
+        tap: BorrowedFd<'_>,
+        plan: &Plan<'_>,
+        first: usize,
+    ) -> (&[i32], io::Result<()>) {
         let count = (plan.len() - first).min(DEPTH as usize);
         self.outcomes.clear();
         self.outcomes.resize(count, NOT_TRIED);
-        let file = types::Fixed(file);
+        let file = types::Fd(tap.as_raw_fd());
         let mut queue = self.ring.submission();
         for number in 0..count {
             let pieces = plan.pieces(first + number);
@@ -118,14 +116,6 @@ impl Uring {
                 }
             }
         }
-    }
-}
-
-impl Drop for Uring {
-    /// Lets the files go at once: the kernel takes the instance apart in the background, and a tap lives as long as a file
-    /// of it is open somewhere.
-    fn drop(&mut self) {
-        let _ = self.ring.submitter().unregister_files();
     }
 }
 

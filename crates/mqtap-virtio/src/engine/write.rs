@@ -19,38 +19,24 @@ pub(crate) struct FrameWriter {
     uring: Option<Uring>,
 }
 
-/// Where frames are to be written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Destination<'a> {
-    /// The tap queue.
-    pub(crate) tap: &'a TapQueue,
-    /// Its number in [`FrameWriter::register`].
-    pub(crate) number: u32,
-}
-
 impl FrameWriter {
-    /// A writer of this kind for the tap queues 0 to `files` - 1. To be made by the thread that will use it.
-    pub(crate) fn new(engine: Engine, files: u32) -> io::Result<Self> {
+    /// A writer of this kind. To be made by the thread that will use it.
+    pub(crate) fn new(engine: Engine) -> io::Result<Self> {
         let uring = match engine {
             Engine::Syscall => None,
-            Engine::IoUring => Some(Uring::new(files)?),
+            Engine::IoUring => Some(Uring::new()?),
             Engine::Auto => {
-                Uring::new(files).inspect_err(|error| tracing::debug!("no io_uring here: {error}")).ok()
+                Uring::new().inspect_err(|error| tracing::debug!("no io_uring here: {error}")).ok()
             }
         };
         Ok(Self { uring })
-    }
-
-    /// Makes a tap queue known.
-    pub(crate) fn register(&mut self, number: u32, tap: &TapQueue) -> io::Result<()> {
-        self.uring.as_ref().map_or(Ok(()), |uring| uring.register(number, tap.as_fd()))
     }
 
     /// Writes the frames of `plan` and says of each what became of it. True once all were tried; false if the tap would
     /// block: frames of which nothing was said are still to be written, in the order of the plan.
     pub(crate) fn write(
         &mut self,
-        to: Destination<'_>,
+        tap: &TapQueue,
         plan: &Plan<'_>,
         mut done: impl FnMut(usize, Result<usize, Errno>),
     ) -> bool {
@@ -58,10 +44,10 @@ impl FrameWriter {
         if plan.len() >= WORTH_A_BURST
             && self.uring.is_some()
             // A write that would block lets those behind it pass.
-            && matches!(to.tap.send_buffer_limit(), Ok(None))
+            && matches!(tap.send_buffer_limit(), Ok(None))
         {
             while let Some(uring) = self.uring.as_mut().filter(|_| next < plan.len()) {
-                let (outcomes, result) = uring.write(to.number, plan, next);
+                let (outcomes, result) = uring.write(tap.as_fd(), plan, next);
                 let mut blocked = false;
                 let mut unsupported = false;
                 let mut untried = plan.len();
@@ -96,7 +82,7 @@ impl FrameWriter {
             }
         }
         while next < plan.len() {
-            match write_one(to.tap, plan, next) {
+            match write_one(tap, plan, next) {
                 Err(Errno::AGAIN) => return false,
                 Err(Errno::INTR) => continue,
                 outcome => done(next, outcome),

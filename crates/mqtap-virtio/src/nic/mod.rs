@@ -114,11 +114,9 @@ impl Nic {
             memory: None,
             rings: vec![RingState::default(); usize::from(pairs) * 2],
         };
-        // The pairs are dealt out in turn.
-        let share = pairs.div_ceil(count.max(1));
         for worker in &nic.workers {
             let (engine, poll) = (nic.options.engine, nic.options.poll);
-            worker.call(move |worker| worker.configure(engine, share, poll))??;
+            worker.call(move |worker| worker.configure(engine, poll))??;
         }
         for (pair, (queue, counters)) in
             (0..pairs).zip(nic.device.queues().iter().zip(nic.counters.pairs.iter()))

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 pub(crate) use receive::{Receive, ReceiveOptions};
-pub(crate) use transmit::{Output, Transmit, TransmitOptions};
+pub(crate) use transmit::{Transmit, TransmitOptions};
 
 use crate::counters::Counter;
 use crate::ring;

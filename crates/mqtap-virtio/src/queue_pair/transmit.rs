@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::{BURST, BYTE_BUDGET, ETHERNET_HEADER, FRAME_BUDGET, Halt, MAX_FRAME, Notifier, Progress};
 use crate::counters::{PairCounters, TransmitCounters};
-use crate::engine::{Destination, FrameWriter, PlanStore};
+use crate::engine::{FrameWriter, PlanStore};
 use crate::memory::{GuestAddress, GuestMemory};
 use crate::ring::{self, Batch, Completion, Ring, RingBase};
 
@@ -26,13 +26,6 @@ pub(crate) struct TransmitOptions {
     /// Bytes of that header which the tap takes: all, or none where the tap has no virtio-net header.
     pub(crate) tap_header: usize,
     pub(crate) enabled: bool,
-}
-
-/// Through what a transmit ring writes: its worker's writer, which knows the ring's tap queue by a number.
-#[derive(Debug)]
-pub(crate) struct Output<'a> {
-    pub(crate) writer: &'a mut FrameWriter,
-    pub(crate) number: u32,
 }
 
 /// A started transmit ring.
@@ -81,7 +74,7 @@ impl Transmit {
 
     /// Moves frames until the ring is empty, the tap would block, or the budget is used up. An empty ring is left with
     /// kicks asked for if `arm` says so.
-    pub(crate) fn run(&mut self, output: &mut Output<'_>, arm: bool) -> Result<Progress, Halt> {
+    pub(crate) fn run(&mut self, writer: &mut FrameWriter, arm: bool) -> Result<Progress, Halt> {
         let mut bytes = 0;
         let mut frames = 0;
         self.ring.suppress_kicks();
@@ -96,9 +89,10 @@ impl Transmit {
                 return Ok(Progress::AwaitKick);
             }
             self.done.resize(self.batch.len(), false);
-            let written = self.write_batch(output, &mut bytes);
+            let written = self.write_batch(writer, &mut bytes);
             frames += self.complete()?;
             if !written? {
+                self.options.counters.transmit.blocked.add(1);
                 return Ok(Progress::AwaitTap);
             }
             if frames >= FRAME_BUDGET || bytes >= BYTE_BUDGET {
@@ -108,7 +102,7 @@ impl Transmit {
     }
 
     /// Deals with the chains of the batch that were not dealt with yet. False if the tap would block.
-    fn write_batch(&mut self, output: &mut Output<'_>, bytes: &mut usize) -> Result<bool, Halt> {
+    fn write_batch(&mut self, writer: &mut FrameWriter, bytes: &mut usize) -> Result<bool, Halt> {
         let Self { options, batch, done, .. } = self;
         let counters = &options.counters.transmit;
         let least = options.header + ETHERNET_HEADER;
@@ -134,9 +128,8 @@ impl Transmit {
             *bytes += length;
         }
         let mut halt = None;
-        let to = Destination { tap: &options.tap, number: output.number };
         let chains = batch.chains();
-        let complete = output.writer.write(to, &plan, |frame, outcome| {
+        let complete = writer.write(&options.tap, &plan, |frame, outcome| {
             let mut failure = None;
             match outcome {
                 Ok(_) => {}

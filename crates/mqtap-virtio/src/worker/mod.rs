@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use crate::counters::PairCounters;
 use crate::engine::{Engine, FrameWriter};
-use crate::queue_pair::{Halt, Output, Progress, Receive, Transmit, signal};
+use crate::queue_pair::{Halt, Progress, Receive, Transmit, signal};
 use crate::ring::RingBase;
 pub use handle::Error;
 pub(crate) use handle::WorkerHandle;
@@ -203,9 +203,7 @@ impl Worker {
             }
             let mut gone = None;
             if slot.transmit.runs() {
-                // There are fewer slots than a tap has queues.
-                let mut output = Output { writer: &mut self.writer, number: index as u32 };
-                let result = slot.transmit.ring.as_mut().map(|ring| ring.run(&mut output, arm));
+                let result = slot.transmit.ring.as_mut().map(|ring| ring.run(&mut self.writer, arm));
                 gone = settle(&mut slot.transmit, result, slot.index, "transmit", &slot.counters);
             }
             if slot.receive.runs() {
@@ -256,9 +254,9 @@ impl Worker {
         }
     }
 
-    /// How to write to at most `pairs` tap queues, and how long to look for work before sleeping.
-    pub(crate) fn configure(&mut self, engine: Engine, pairs: u16, poll: Duration) -> Result<(), Error> {
-        self.writer = FrameWriter::new(engine, pairs.into()).map_err(Error::IoUring)?;
+    /// How to write to the taps, and how long to look for work before sleeping.
+    pub(crate) fn configure(&mut self, engine: Engine, poll: Duration) -> Result<(), Error> {
+        self.writer = FrameWriter::new(engine).map_err(Error::IoUring)?;
         self.poll = poll;
         Ok(())
     }
@@ -274,7 +272,6 @@ impl Worker {
         let flags = EventFlags::ONESHOT | EventFlags::PRI | EventFlags::IN;
         epoll::add(&self.epoll, tap.as_fd(), Token::new(slot, Source::Tap).data(), flags)
             .map_err(Error::Watch)?;
-        self.writer.register(slot as u32, &tap).map_err(Error::IoUring)?;
         self.indexes.insert(index, slot);
         self.slots.push(PairSlot {
             index,
