@@ -42,6 +42,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod account;
 pub mod bridge;
 pub mod capabilities;
 pub mod device;
@@ -58,6 +59,7 @@ mod sys;
 pub mod vhost_net;
 pub mod vnet_header;
 
+pub use account::Account;
 pub use capabilities::Capabilities;
 pub use device::{MultiQueue, Namespace, OpenOptions, TapDevice, VnetHeaderMode};
 pub use link::{Link, Links};
