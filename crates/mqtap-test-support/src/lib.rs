@@ -19,11 +19,14 @@
 #![warn(missing_docs)]
 
 use std::error::Error;
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 
 /// What a test returns. A panic is a failure as well.
 pub type TestResult = Result<(), Box<dyn Error + Send + Sync>>;
@@ -88,6 +91,45 @@ fn in_namespace(test: fn() -> TestResult) -> Result<(), Failed> {
             Err(Failed::from(text))
         }
     }
+}
+
+/// A network namespace besides the test's own, for as long as the value lives.
+#[derive(Debug)]
+pub struct Elsewhere {
+    namespace: File,
+}
+
+impl Elsewhere {
+    /// Makes one.
+    pub fn new() -> std::io::Result<Self> {
+        let make = || {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            File::open("/proc/thread-self/ns/net")
+        };
+        let namespace = in_thread(make)?;
+        Ok(Self { namespace })
+    }
+
+    /// A path that names it, for this process and others.
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.namespace.as_raw_fd()).into()
+    }
+
+    /// Does something in it.
+    pub fn run<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        in_thread(|| match setns(&self.namespace, CloneFlags::CLONE_NEWNET) {
+            Ok(()) => act(),
+            Err(error) => panic!("cannot enter a namespace that was made here: {error}"),
+        })
+    }
+}
+
+/// A namespace once entered is not left, so a thread of its own goes there.
+fn in_thread<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| match scope.spawn(act).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
 }
 
 /// Runs `ip ARGUMENTS` in the namespace of the calling thread and returns what it printed.

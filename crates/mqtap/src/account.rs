@@ -22,7 +22,10 @@ pub enum AccountError {
     #[error("{0:?} is no name of a user or group")]
     Name(String),
     /// No such account.
-    #[error("there is no {what} {name}; `getent {}` lists those there are, and a number may be given as well", database(what))]
+    #[error(
+        "there is no {what} {name}; `getent {}` lists those there are, and a number may be given as well",
+        database(what)
+    )]
     Unknown {
         /// `user` or `group`.
         what: &'static str,

@@ -25,6 +25,8 @@ pub struct JoinOptions {
     /// its ports' (net/bridge/br_stp_if.c: `br_stp_recalculate_bridge_id`), and a host whose address changes is not heard for
     /// a while.
     pub keep_mac: bool,
+    /// Its state, where otherwise it is brought up.
+    pub keep_state: bool,
 }
 
 /// An interface that was put on a bridge. Dropped, it leaves, and gets back what it had; what was so before is left alone.
@@ -46,7 +48,7 @@ enum Done {
 }
 
 impl Port {
-    /// Gives the device the MTU of the bridge, makes it a port of it, and brings it up.
+    /// Gives the device the MTU of the bridge, makes it a port of it, and brings it up, unless `options` keep what it has.
     ///
     /// The bridge is looked for in the namespace of the device. A device that is on it already is brought up and left alone
     /// otherwise.
@@ -75,7 +77,7 @@ impl Port {
             Some(master) => return Err(Error::other_master(links, bridge, interface, master)),
             None => port.enter(&before, &target, options).map_err(attempt)?,
         }
-        if !before.up {
+        if !before.up && !options.keep_state {
             port.links.set_up(port.index, true).map_err(attempt)?;
             port.done.push(Done::Up);
         }

@@ -12,6 +12,7 @@
 //! * [`vhost_net`] has the kernel move the frames between a guest's rings and the queues.
 //! * [`link`] is the interface as `ip link` shows it, [`bridge`] puts it on one.
 //! * [`inspect`] is all that can be known of a tap from outside, its holders included, without touching it.
+//! * [`create`] makes and deletes taps that stay when nobody has them open.
 //!
 //! The kernel's interface has traps, and this crate's job is that nobody falls into them: an attach that
 //! silently keeps another process's flags, offloads left over from a former user, a detached queue whose number changed, an
@@ -45,6 +46,7 @@
 pub mod account;
 pub mod bridge;
 pub mod capabilities;
+pub mod create;
 pub mod device;
 pub mod fd;
 pub mod inspect;

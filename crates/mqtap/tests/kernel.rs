@@ -11,7 +11,7 @@ use mqtap::{
     Capabilities, InterfaceName, Links, MacAddress, MultiQueue, Namespace, Offloads, OpenOptions, TapDevice,
     VnetHeaderMode, VnetHeaderSize, link, queue,
 };
-use mqtap_test_support::{TestResult, eventually, ip};
+use mqtap_test_support::{Elsewhere, TestResult, eventually, ip};
 use rustix::io::FdFlags;
 
 fn named(name: &str, queues: u16) -> OpenOptions {
@@ -162,23 +162,13 @@ fn trap_b_and_c_a_persistent_device_is_set_to_known_values() -> TestResult {
 }
 
 fn trap_h_the_namespace_is_that_of_opening() -> TestResult {
-    // A namespace of its own for a thread, whose queue must show up there and not here.
-    let (send, receive) = std::sync::mpsc::channel();
-    let (done, wait) = std::sync::mpsc::channel::<()>();
-    let thread = std::thread::spawn(move || {
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-        send.send(nix::unistd::gettid().as_raw()).unwrap();
-        let _ = wait.recv();
-        find("tap0")
-    });
-    let thread_id = receive.recv()?;
-    let path = format!("/proc/self/task/{thread_id}/ns/net").into();
-    let tap = TapDevice::open(&OpenOptions { namespace: Some(Namespace::Path(path)), ..named("tap0", 2) })?;
+    let elsewhere = Elsewhere::new()?;
+    let namespace = Some(Namespace::Path(elsewhere.path()));
+    let tap = TapDevice::open(&OpenOptions { namespace, ..named("tap0", 2) })?;
     assert_eq!(find("tap0"), None);
     assert_eq!(counts(&tap), (2, 0), "its link is looked up there as well");
     tap.set_mtu(4000)?;
-    done.send(())?;
-    assert_eq!(thread.join().unwrap().map(|link| link.mtu), Some(4000));
+    assert_eq!(elsewhere.run(|| find("tap0")).map(|link| link.mtu), Some(4000));
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use mqtap::{
     Capabilities, InterfaceName, Links, MultiQueue, Namespace, Offloads, OpenOptions, TapDevice, VnetHeader,
     VnetHeaderMode, VnetHeaderSize, link, queue,
 };
-use mqtap_test_support::{TestResult, eventually, ip};
+use mqtap_test_support::{Elsewhere, TestResult, eventually, ip};
 use rustix::io::{Errno, FdFlags};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -84,23 +84,6 @@ fn as_inherited(fd: impl AsFd) -> i32 {
     let fd = rustix::io::fcntl_dupfd_cloexec(fd, NEXT.fetch_add(1, Ordering::Relaxed)).unwrap();
     rustix::io::fcntl_setfd(&fd, FdFlags::empty()).unwrap();
     fd.into_raw_fd()
-}
-
-/// A network namespace besides the test's own, for as long as the value lives.
-struct Elsewhere {
-    path: std::path::PathBuf,
-    _done: std::sync::mpsc::Sender<()>,
-}
-
-fn elsewhere() -> Elsewhere {
-    let (send, receive) = std::sync::mpsc::channel();
-    let (done, wait) = std::sync::mpsc::channel::<()>();
-    std::thread::spawn(move || {
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-        send.send(nix::unistd::gettid().as_raw()).unwrap();
-        let _ = wait.recv();
-    });
-    Elsewhere { path: format!("/proc/self/task/{}/ns/net", receive.recv().unwrap()).into(), _done: done }
 }
 
 /// Runs `act` in a thread without CAP_NET_ADMIN.
@@ -275,10 +258,10 @@ fn the_owner_needs_no_privilege() -> TestResult {
 }
 
 fn trap_h_a_namesake_in_another_namespace_is_another_device() -> TestResult {
-    let elsewhere = elsewhere();
+    let elsewhere = Elsewhere::new()?;
     let here = TapDevice::open(&named("tap0", 2))?;
     let there = TapDevice::open(&OpenOptions {
-        namespace: Some(Namespace::Path(elsewhere.path.clone())),
+        namespace: Some(Namespace::Path(elsewhere.path())),
         ..named("tap0", 2)
     })?;
     let (a, b) = (as_inherited(&here.queues()[0]), as_inherited(&there.queues()[0]));

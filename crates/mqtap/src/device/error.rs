@@ -65,6 +65,9 @@ pub enum Error {
     /// An old kernel.
     #[error("this kernel has no taps with a virtio-net header (no IFF_VNET_HDR); use vnet_hdr=off")]
     NoVnetHeader,
+    /// It was to be made, and is there.
+    #[error("cannot make {0}: it exists; choose another name, or delete it with `mqtap delete {0}`")]
+    Exists(InterfaceName),
     /// The name belongs to something else.
     #[error("{0} exists and is not a tap; choose another name, or delete it with `ip link del {0}`")]
     NotATap(InterfaceName),
@@ -276,7 +279,7 @@ fn namespace_reason(error: &std::io::Error) -> String {
     match Errno::from_io_error(error) {
         Some(errno @ Errno::NOENT) => format!("{}; `ip netns` lists those with a name", describe(errno)),
         Some(errno @ Errno::INVAL) => format!("{}; it is no network namespace", describe(errno)),
-        Some(errno @ Errno::PERM) => {
+        Some(errno @ (Errno::PERM | Errno::ACCESS)) => {
             format!("{}; entering one needs CAP_SYS_ADMIN, here and there", describe(errno))
         }
         Some(errno) => describe(errno),

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 pub use error::Error;
 pub(crate) use known::offloads_of_kernel;
-pub use namespace::Namespace;
+pub use namespace::{InvalidNamespace, Namespace};
 pub(crate) use namespace::{find_in_named as find_in_named_namespaces, visit};
 pub(crate) use open::Opening;
 
@@ -65,6 +65,8 @@ pub struct OpenOptions {
     pub multi_queue: MultiQueue,
     /// Refuse a device of which somebody else has queues open.
     pub exclusive: bool,
+    /// Refuse a device that exists.
+    pub create_new: bool,
     /// Leave a new multi-queue device its `mq` qdisc, which costs 6 MiB of kernel memory once it is up and gives tc
     /// counters for each queue. Otherwise it gets `noqueue`.
     pub keep_mq_qdisc: bool,
@@ -73,9 +75,11 @@ pub struct OpenOptions {
     pub send_buffer: Option<u32>,
     /// Whether the device outlives its last queue.
     pub persist: Option<bool>,
-    /// User that may open it.
+    /// User that may open it, by the side of those who have CAP_NET_ADMIN. A device with neither owner nor group may be
+    /// opened by everybody.
     pub owner: Option<u32>,
-    /// Group whose members may open it; together with an owner, both must match.
+    /// Group whose members may open it. Together with an owner it narrows: only this user, and only as a member of this
+    /// group.
     pub group: Option<u32>,
     /// Leave all queues detached.
     pub start_detached: bool,
@@ -93,6 +97,7 @@ impl Default for OpenOptions {
             vnet_header: VnetHeaderMode::default(),
             multi_queue: MultiQueue::default(),
             exclusive: false,
+            create_new: false,
             keep_mq_qdisc: false,
             send_buffer: None,
             persist: None,

@@ -1,8 +1,10 @@
 //! Doing things in another network namespace.
 
+use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use rustix::io::Errno;
 
@@ -12,7 +14,9 @@ use crate::name::InterfaceName;
 use crate::sys;
 
 /// A network namespace other than the caller's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// As text, it is a path if it has a `/`, the number of a process if it is all digits, and else a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Namespace {
     /// A file such as `/run/netns/blue`.
     Path(PathBuf),
@@ -20,6 +24,55 @@ pub enum Namespace {
     Pid(u32),
     /// As `ip netns` names it.
     Name(String),
+}
+
+/// Why a text is no network namespace.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidNamespace {
+    /// No text at all.
+    #[error("a network namespace is a name (see `ip netns`), a path, or the number of a process")]
+    Empty,
+    /// A number that no process can have.
+    #[error("{0} is not the number of a process; for a namespace of this name write `/run/netns/{0}`")]
+    Pid(String),
+    /// `.`, `..`, or a NUL byte.
+    #[error("{0:?} is neither a name of a network namespace nor a path")]
+    Name(String),
+}
+
+impl FromStr for Namespace {
+    type Err = InvalidNamespace;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNamespace> {
+        if text.is_empty() {
+            return Err(InvalidNamespace::Empty);
+        }
+        if text.contains('\0') || matches!(text, "." | "..") {
+            return Err(InvalidNamespace::Name(text.to_owned()));
+        }
+        if text.contains('/') {
+            return Ok(Self::Path(text.into()));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Self::Name(text.to_owned()));
+        }
+        // A pid_t, of which 0 would be whoever asks.
+        match text.parse() {
+            Ok(pid) if (1..=i32::MAX as u32).contains(&pid) => Ok(Self::Pid(pid)),
+            _ => Err(InvalidNamespace::Pid(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Pid(pid) => pid.fmt(f),
+            Self::Name(name) => f.pad(name),
+        }
+    }
 }
 
 impl Namespace {
@@ -34,7 +87,25 @@ impl Namespace {
         }
     }
 
-    pub(super) fn open(&self) -> Result<File, Error> {
+    /// Does something in the namespace: in a thread of its own, since what a descriptor of `/dev/net/tun` and a netlink
+    /// socket belong to is the namespace in which they were opened. What they do afterwards, they do there from anywhere.
+    ///
+    /// # Errors
+    /// [`Error::Namespace`] if there is no such namespace or it cannot be entered (EPERM without CAP_SYS_ADMIN in it and
+    /// in the caller's user namespace); what `act` returns.
+    pub fn visit<T: Send, E: From<Error> + Send>(
+        &self,
+        act: impl FnOnce() -> Result<T, E> + Send,
+    ) -> Result<T, E> {
+        if !sys::SUPPORTED {
+            return Err(Error::Unsupported.into());
+        }
+        let (file, path) = (self.open()?, self.path());
+        let failed = |errno: Errno| E::from(Error::Namespace { path: path.clone(), source: errno.into() });
+        visit(|| sys::enter_namespace(file.as_fd()), act, failed)
+    }
+
+    fn open(&self) -> Result<File, Error> {
         self.open_file().map_err(|source| Error::Namespace { path: self.path(), source })
     }
 
@@ -69,16 +140,6 @@ pub(crate) fn visit<T: Send, E: Send>(
     })
 }
 
-/// As [`visit`], into an open namespace.
-pub(super) fn visit_namespace<T: Send>(
-    namespace: BorrowedFd<'_>,
-    path: &Path,
-    act: impl FnOnce() -> Result<T, Error> + Send,
-) -> Result<T, Error> {
-    let failed = |errno: Errno| Error::Namespace { path: path.to_owned(), source: errno.into() };
-    visit(|| sys::enter_namespace(namespace), act, failed)
-}
-
 /// Acts in the namespace that the device behind `tun` is in, if the kernel tells which, and in the caller's otherwise.
 pub(super) fn visit_device<T: Send>(
     tun: BorrowedFd<'_>,
@@ -95,16 +156,42 @@ pub(super) fn visit_device<T: Send>(
 /// The namespaces that `ip netns` has a name for in which there is such an interface; for a hint, so what cannot be
 /// looked into is left out.
 pub(crate) fn find_in_named(name: InterfaceName, is_wanted: impl Fn(&Link) -> bool + Sync) -> Vec<String> {
-    let look = || Ok(Links::open()?.find(name)?.is_some_and(|link| is_wanted(&link)));
+    let look = || Ok::<_, Error>(Links::open()?.find(name)?.is_some_and(|link| is_wanted(&link)));
     let entries = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
     let mut found: Vec<String> = entries
-        .filter(|entry| {
-            let path = entry.path();
-            let file = File::open(&path).ok();
-            file.is_some_and(|file| visit_namespace(file.as_fd(), &path, look).unwrap_or(false))
-        })
+        .filter(|entry| Namespace::Path(entry.path()).visit(look).unwrap_or(false))
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     found.sort_unstable();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_a_path_a_process_or_a_name() {
+        for (text, namespace, path) in [
+            ("blue", Namespace::Name("blue".to_owned()), "/run/netns/blue"),
+            ("/proc/7/ns/net", Namespace::Path("/proc/7/ns/net".into()), "/proc/7/ns/net"),
+            ("./blue", Namespace::Path("./blue".into()), "./blue"),
+            ("4711", Namespace::Pid(4711), "/proc/4711/ns/net"),
+            ("4x", Namespace::Name("4x".to_owned()), "/run/netns/4x"),
+        ] {
+            let parsed: Namespace = text.parse().unwrap();
+            assert_eq!(
+                (&parsed, parsed.path(), parsed.to_string()),
+                (&namespace, path.into(), text.to_owned())
+            );
+        }
+        for (text, error) in [
+            ("", InvalidNamespace::Empty),
+            ("0", InvalidNamespace::Pid("0".to_owned())),
+            ("4294967296", InvalidNamespace::Pid("4294967296".to_owned())),
+            ("..", InvalidNamespace::Name("..".to_owned())),
+        ] {
+            assert_eq!(text.parse::<Namespace>(), Err(error), "{text:?}");
+        }
+    }
 }

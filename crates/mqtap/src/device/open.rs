@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 
 use rustix::io::Errno;
 
-use super::namespace::visit_namespace;
 use super::restore::Restore;
 use super::{Error, MAX_QUEUES, MultiQueue, OpenOptions, TapDevice, VnetHeaderMode, known, setting};
 use crate::capabilities::Capabilities;
@@ -46,10 +45,7 @@ impl Opening {
         }
         match &options.namespace {
             None => begin_here(options),
-            Some(namespace) => {
-                let file = namespace.open()?;
-                visit_namespace(file.as_fd(), &namespace.path(), || begin_here(options))
-            }
+            Some(namespace) => namespace.visit(|| begin_here(options)),
         }
     }
 
@@ -73,7 +69,7 @@ impl Opening {
             verify(fd.as_fd(), name, self.flags)?;
             self.device.queues.push(Arc::new(TapQueue::new(fd, queue, name, multi_queue)));
         }
-        verify_joined(&self.device, self.options.exclusive)
+        verify_joined(&self.device, self.options.exclusive || self.options.create_new)
     }
 
     /// Makes the settings that were asked for.
@@ -89,11 +85,8 @@ impl Opening {
             device.attach_first(0)?;
         }
         // Last, because these outlive a failure.
-        if let Some(uid) = options.owner {
-            device.set_owner(uid)?;
-        }
-        if let Some(gid) = options.group {
-            device.set_group(gid)?;
+        if !self.is_new() {
+            own(device, options)?;
         }
         if let Some(persist) = options.persist {
             device.set_persist(persist)?;
@@ -108,6 +101,17 @@ impl Opening {
         }
         self.device
     }
+}
+
+/// Says who may open the device.
+fn own(device: &TapDevice, options: &OpenOptions) -> Result<(), Error> {
+    if let Some(uid) = options.owner {
+        device.set_owner(uid)?;
+    }
+    if let Some(gid) = options.group {
+        device.set_group(gid)?;
+    }
+    Ok(())
 }
 
 pub(super) fn open(options: &OpenOptions) -> Result<TapDevice, Error> {
@@ -206,6 +210,10 @@ fn begin_inspected(
         supported_offloads,
         links,
     };
+    if existing.is_none() {
+        // At once: a device without an owner is open to everybody. Who was quicker is seen when the queues are counted.
+        own(&device, options)?;
+    }
     Ok(Opening { device, restore, options: options.clone(), existing: tun, spare, flags, joined })
 }
 
@@ -213,6 +221,9 @@ fn begin_inspected(
 fn inspect(link: Link, options: &OpenOptions) -> Result<Existing, Error> {
     let interface = link.name;
     let tun = link.tun.filter(|tun| tun.tap).ok_or(Error::NotATap(interface))?;
+    if options.create_new {
+        return Err(Error::Exists(interface));
+    }
     let several = options.queues > 1 || options.multi_queue == MultiQueue::Always;
     if several && !tun.multi_queue {
         return Err(Error::SingleQueue { interface, queues: options.queues });
