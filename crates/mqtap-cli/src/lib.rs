@@ -16,13 +16,16 @@ use tracing_subscriber::EnvFilter;
 
 /// Multiqueue TAP devices for virtual machines.
 ///
-/// Gives a virtual machine a network card with as many queues as it has CPUs, on a Linux multiqueue TAP device, over
-/// vhost-user: the VMM needs no privilege and no /dev/net/tun.
+/// Gives a virtual machine a network card with as many queues as it has CPUs, on a Linux multiqueue TAP device: served over
+/// vhost-user, or as open file descriptors that the VMM inherits. Either way it needs no privilege and no /dev/net/tun.
 #[derive(Debug, Parser)]
 #[command(name = "mqtap", version, max_term_width = 110)]
-#[command(
-    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage. RUST_LOG sets what is logged to stderr (default: info)."
-)]
+#[command(after_help = "\
+Exit status: 0 done, 1 failed, 2 wrong usage.
+
+Environment:
+  RUST_LOG sets what is logged to standard error: error, warn, info (the
+  default), debug or trace.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -32,7 +35,6 @@ struct Cli {
 enum Command {
     Serve(serve::Arguments),
     Exec(exec::Arguments),
-    Launch(exec::stage::Arguments),
 }
 
 /// What ends a subcommand: all that is done with it is to print it.
@@ -47,6 +49,10 @@ pub fn command() -> clap::Command {
 /// Does what the arguments of this process say, and returns its exit status.
 #[must_use]
 pub fn run() -> ExitCode {
+    let arguments = std::env::args_os().skip(1);
+    if let Some(arguments) = exec::stage::arguments(arguments) {
+        return exec::stage::main(arguments);
+    }
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -63,6 +69,5 @@ pub fn run() -> ExitCode {
             serve::main(&arguments)
         }
         Command::Exec(arguments) => exec::main(&arguments),
-        Command::Launch(arguments) => exec::stage::main(arguments),
     }
 }

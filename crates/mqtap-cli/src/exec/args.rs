@@ -53,7 +53,10 @@ pub(crate) struct Arguments {
 }
 
 const NOTES: &str = "\
-Names in the arguments of the command, here for a netdev hn0 with four queues and vhost=on:
+Names:
+  In the arguments of the command these are replaced, here for a netdev hn0
+  with four queues and vhost=on:
+
   {hn0}               tap,id=hn0,fds=3:4:5:6,vhostfds=7:8:9:10
   {hn0.fds}           3:4:5:6
   {hn0.fds.csv}       3,4,5,6
@@ -65,17 +68,21 @@ Names in the arguments of the command, here for a netdev hn0 with four queues an
   {hn0.vectors}       10, two for each pair and two more
   {hn0.mac}           an address for the guest, see --mac
 
-  Only {NAME} is replaced, with nothing else between the braces: JSON and {} stay as they are, and
-  so does ${NAME}. {{NAME}} stands for {NAME} itself. A NAME that is not known is an error.
+  Only {NAME} is replaced, with nothing else between the braces: JSON and {}
+  stay as they are, and so does ${NAME}. {{NAME}} stands for {NAME} itself. A
+  NAME that is not known is an error.
 
 Examples:
-  mqtap exec --user nobody --group kvm --drop-caps --netdev tap,id=hn0,ifname=tap0,queues=4 -- \\
+  mqtap exec --user nobody --group kvm --drop-caps \\
+    --netdev tap,id=hn0,ifname=tap0,queues=4 -- \\
     qemu-system-x86_64 -netdev {hn0} \\
-    -device virtio-net-pci,netdev=hn0,mq=on,vectors={hn0.vectors},mac={hn0.mac} ...
+    -device virtio-net-pci,netdev=hn0,mq=on,vectors={hn0.vectors} ...
 
-  mqtap exec --netdev tap,id=hn0,queues=4 -- \\
-    cloud-hypervisor --net fd=[{hn0.fds.csv}],num_queues={hn0.virtqueues},mac={hn0.mac} ...
+  mqtap exec --netdev tap,id=hn0,queues=4 -- cloud-hypervisor \\
+    --net fd=[{hn0.fds.csv}],num_queues={hn0.virtqueues} ...
 
 Exit status:
-  That of the command. 127 if the command is not found, 126 if it cannot be run; 1 if a netdev
-  cannot be opened, 2 for wrong usage.";
+  That of the command, and 128 and the number of the signal that killed it if
+  mqtap waits for it (to run a downscript, for example). 127 if the command is
+  not found, 126 if it cannot be run; 1 if a netdev cannot be opened, 2 for
+  wrong usage.";

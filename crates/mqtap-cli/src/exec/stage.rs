@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode};
 
-use clap::Args;
+use clap::Parser;
 use rustix::io::FdFlags;
 use rustix::process::{Resource, Rlimit, getrlimit};
 
@@ -17,9 +17,12 @@ use super::launch::{Failure, Launch, Reserved};
 use super::{ended, signals};
 use crate::{Error, descriptors};
 
-/// What `mqtap exec` says to itself. Not for people.
-#[derive(Clone, Debug, Args)]
-#[command(hide = true)]
+/// How the child is called. No command for people: it is in no help, and in no completion.
+const NAME: &str = "launch";
+
+/// What `mqtap exec` says to itself.
+#[derive(Clone, Debug, Parser)]
+#[command(name = NAME)]
 pub(crate) struct Arguments {
     /// The descriptors to hand over.
     #[arg(long, value_delimiter = ',')]
@@ -59,7 +62,7 @@ pub(super) fn spawn(launch: Launch) -> Result<Child, Error> {
     let (fds, names): (Vec<OwnedFd>, Vec<String>) = launch.descriptors.into_iter().unzip();
     let numbers: Vec<String> = fds.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
     let mut child = Command::new("/proc/self/exe");
-    child.arg0("mqtap").arg("launch");
+    child.arg0("mqtap").arg(NAME);
     child.args(["--fds", &numbers.join(","), "--names", &names.join(",")]);
     if let Some(limit) = launch.limit.current {
         child.args(["--limit", &limit.to_string()]);
@@ -76,6 +79,12 @@ pub(super) fn spawn(launch: Launch) -> Result<Child, Error> {
         rustix::io::fcntl_setfd(fd, FdFlags::empty())?;
     }
     child.spawn().map_err(|error| format!("cannot start /proc/self/exe: {error}").into())
+}
+
+/// The arguments, if this is such a child.
+pub(crate) fn arguments(all: impl Iterator<Item = OsString>) -> Option<Arguments> {
+    let mut all = all.peekable();
+    all.next_if(|first| first == NAME).map(|name| Arguments::parse_from(std::iter::once(name).chain(all)))
 }
 
 /// Becomes the command.

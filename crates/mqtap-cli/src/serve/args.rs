@@ -18,9 +18,12 @@ use crate::per_nic::{PerNic, ids, known, not_shared, pick, split};
 /// SIGUSR1 prints the counters of each queue pair to stderr. SIGTERM and SIGINT end it: taps that are not persistent
 /// are gone then, and so are the sockets.
 #[derive(Clone, Debug, Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(
+    override_usage = "mqtap serve [OPTIONS] --netdev <OPTIONS> --socket <PATH>...",
+    after_long_help = EXAMPLES
+)]
 pub(crate) struct Arguments {
-    /// A netdev in QEMU's syntax, such as tap,id=hn0,ifname=tap0,queues=4 (see docs/options.md).
+    /// A netdev in QEMU's syntax, such as tap,id=hn0,ifname=tap0,queues=4 (see mqtap-netdev(7)).
     #[arg(long, value_name = "OPTIONS", required_unless_present = "print_capabilities")]
     pub(crate) netdev: Vec<Options>,
 
@@ -70,13 +73,19 @@ Examples:
   mqtap serve --netdev tap,id=hn0,queues=4 --socket /run/vm0.sock
 
   Then, in QEMU:
-    -object memory-backend-memfd,id=mem,size=1G,share=on -numa node,memdev=mem
-    -chardev socket,id=c0,path=/run/vm0.sock -netdev vhost-user,id=n0,chardev=c0,queues=4
-    -device virtio-net-pci,netdev=n0,mq=on,vectors=10
 
-  Several NICs: the first --socket (or --fd) is the first --netdev's, and so on. The other options
-  hold for all NICs, or for one when the netdev's id stands in front:
-    mqtap serve --netdev tap,id=a --socket a.sock --netdev tap,id=b,queues=2 --socket b.sock --mtu b=9000";
+  -object memory-backend-memfd,id=mem,size=1G,share=on \\
+  -numa node,memdev=mem \\
+  -chardev socket,id=c0,path=/run/vm0.sock \\
+  -netdev vhost-user,id=n0,chardev=c0,queues=4 \\
+  -device virtio-net-pci,netdev=n0,mq=on,vectors=10
+
+  Several NICs: the first --socket (or --fd) is the first --netdev's, and so
+  on. The other options hold for all NICs, or for one when the netdev's id
+  stands in front:
+
+  mqtap serve --netdev tap,id=a --socket a.sock \\
+    --netdev tap,id=b,queues=2 --socket b.sock --mtu b=9000";
 
 /// Where a VMM is met.
 #[derive(Clone, Debug, PartialEq, Eq)]

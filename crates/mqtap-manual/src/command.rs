@@ -1,0 +1,138 @@
+//! A page for the program, and one for each of its commands.
+
+use clap::Command;
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, roman};
+
+use crate::{Page, beginning, help};
+
+/// Files of the Debian package that a command has to do with: page, file, what it is.
+const FILES: &[(&str, &str, &str)] = &[
+    (
+        "mqtap-serve",
+        "/etc/mqtap/NAME.conf",
+        "What mqtap@NAME.service serves. See /usr/share/doc/mqtap/examples/vm0.conf.",
+    ),
+    ("mqtap-serve", "/run/mqtap/NAME/", "Where that service may put its sockets."),
+];
+
+/// The page of a command and those of its subcommands.
+pub(crate) fn pages(command: Command, date: &str) -> Vec<Page> {
+    let mut command = command.disable_help_subcommand(true);
+    command.build();
+    let mut pages = Vec::new();
+    collect(&command, &command, date, &mut pages);
+    pages
+}
+
+fn collect(root: &Command, command: &Command, date: &str, pages: &mut Vec<Page>) {
+    pages.push(page(root, command, date));
+    for subcommand in visible(command) {
+        collect(root, subcommand, date, pages);
+    }
+}
+
+fn visible(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set())
+}
+
+fn page(root: &Command, command: &Command, date: &str) -> Page {
+    let name = page_name(command);
+    let mut roff = beginning(&name, '1', date);
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    roff.control("SH", ["NAME"]);
+    roff.text([roman(format!("{name} - {}", about.trim_end_matches('.')))]);
+    roff.control("SH", ["SYNOPSIS"]);
+    roff.text(synopsis(command));
+
+    roff.control("SH", ["DESCRIPTION"]);
+    let long = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+    let paragraphs: Vec<&str> = long.split("\n\n").collect();
+    // The first one is the name's, unless it is all that there is.
+    let new = if paragraphs.len() > 1 { &paragraphs[1..] } else { &paragraphs[..] };
+    for (index, paragraph) in new.iter().enumerate() {
+        if index > 0 {
+            roff.control("PP", []);
+        }
+        roff.text([roman(*paragraph)]);
+    }
+
+    if visible(command).next().is_some() {
+        roff.control("SH", ["COMMANDS"]);
+        for subcommand in visible(command) {
+            let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
+            roff.control("TP", []);
+            roff.text([bold(page_name(subcommand)), roman("(1)")]);
+            roff.text([roman(about)]);
+        }
+    }
+    let mut text = roff.render();
+    text.push_str(&options(command));
+    let mut roff = Roff::new();
+    let after = command.get_after_long_help().or(command.get_after_help());
+    help::render(&after.map(ToString::to_string).unwrap_or_default(), &mut roff);
+    files(&name, &mut roff);
+    see_also(root, command, &mut roff);
+    text.push_str(&roff.render());
+    Page { name, section: '1', text }
+}
+
+/// Such as `mqtap-serve`.
+fn page_name(command: &Command) -> String {
+    command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned()
+}
+
+/// How it is called, as its help says.
+fn synopsis(command: &Command) -> Vec<Inline> {
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim();
+    let called = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    match usage.strip_prefix(called) {
+        Some(rest) => vec![bold(called), roman(rest)],
+        None => vec![roman(usage)],
+    }
+}
+
+/// As clap_mangen has them.
+fn options(command: &Command) -> String {
+    let mut text = Vec::new();
+    // Writing to a vector cannot fail.
+    let _ = Man::new(command.clone()).render_options_section(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn files(page: &str, roff: &mut Roff) {
+    let mut files = FILES.iter().filter(|(name, _, _)| *name == page).peekable();
+    if files.peek().is_some() {
+        roff.control("SH", ["FILES"]);
+    }
+    for (_, file, what) in files {
+        roff.control("TP", []);
+        roff.text([bold(*file)]);
+        roff.text([roman(*what)]);
+    }
+}
+
+fn see_also(root: &Command, command: &Command, roff: &mut Roff) {
+    let is_root = command.get_name() == root.get_name();
+    let mut pages: Vec<String> = if is_root {
+        visible(root).map(|subcommand| format!("{}(1)", page_name(subcommand))).collect()
+    } else {
+        vec![format!("{}(1)", page_name(root))]
+    };
+    if is_root || has_netdev(command) {
+        pages.push("mqtap-netdev(7)".to_owned());
+    }
+    roff.control("SH", ["SEE ALSO"]);
+    roff.text([roman(pages.join(", "))]);
+}
+
+fn has_netdev(command: &Command) -> bool {
+    command.get_arguments().any(|argument| argument.get_long() == Some("netdev"))
+}
+
+/// The pages of the commands that take a netdev.
+pub(crate) fn with_netdev(root: &Command) -> Vec<String> {
+    let commands = visible(root).filter(|command| has_netdev(command));
+    std::iter::once(root).chain(commands).map(|command| format!("{}(1)", page_name(command))).collect()
+}

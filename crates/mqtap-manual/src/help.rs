@@ -1,0 +1,64 @@
+//! What a command's help says after its options, as sections of a page.
+//!
+//! A line that begins at the margin with a title and a colon begins a section: `Examples:`, or `Exit status: 0 done, …`. In it, a block
+//! (what is between empty lines) that begins with a capital letter and is indented evenly is prose, and filled anew; any other block is
+//! shown as it is.
+
+use clap_mangen::roff::{Roff, roman};
+
+use crate::verbatim;
+
+pub(crate) fn render(help: &str, roff: &mut Roff) {
+    let mut block: Vec<&str> = Vec::new();
+    let mut is_first = true;
+    for line in help.lines().chain([""]) {
+        let title = title(line);
+        if title.is_some() || line.trim().is_empty() {
+            is_first &= !flush(&mut block, is_first, roff);
+        }
+        match title {
+            Some((title, rest)) => {
+                roff.control("SH", [title.to_uppercase().as_str()]);
+                is_first = true;
+                if !rest.is_empty() {
+                    roff.text([roman(rest)]);
+                }
+            }
+            None if line.trim().is_empty() => {}
+            None => block.push(line),
+        }
+    }
+}
+
+/// Writes a block. True if there was one.
+fn flush(block: &mut Vec<&str>, is_first: bool, roff: &mut Roff) -> bool {
+    let Some(first) = block.first() else { return false };
+    let margin = indent(first);
+    if !is_first {
+        roff.control("PP", []);
+    }
+    let is_prose = first.trim_start().starts_with(|c: char| c.is_ascii_uppercase())
+        && block.iter().all(|line| indent(line) == margin);
+    if is_prose {
+        roff.text([roman(block.iter().map(|line| line.trim()).collect::<Vec<_>>().join("\n"))]);
+    } else {
+        let margin = block.iter().map(|line| indent(line)).min().unwrap_or_default();
+        verbatim(roff, block.iter().map(|line| &line[margin..]));
+    }
+    block.clear();
+    true
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+/// A title of a few words, and what follows on its line.
+fn title(line: &str) -> Option<(&str, &str)> {
+    let (title, rest) = line.split_once(':')?;
+    let is_title = title.starts_with(|c: char| c.is_ascii_uppercase())
+        && title.len() <= 40
+        && title.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, ' ' | '\''))
+        && (rest.is_empty() || rest.starts_with(' '));
+    is_title.then(|| (title, rest.trim()))
+}
