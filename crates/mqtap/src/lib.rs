@@ -55,6 +55,7 @@ pub mod mac;
 pub mod name;
 pub mod netdev;
 pub mod offload;
+mod program;
 pub mod queue;
 #[allow(unsafe_code)]
 mod sys;

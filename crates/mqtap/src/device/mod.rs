@@ -7,7 +7,7 @@ mod namespace;
 mod open;
 mod restore;
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +16,7 @@ use rustix::io::Errno;
 pub use error::Error;
 pub(crate) use known::offloads_of_kernel;
 pub use namespace::{InvalidNamespace, Namespace};
-pub(crate) use namespace::{find_in_named as find_in_named_namespaces, visit};
+pub(crate) use namespace::{find_in_named as find_in_named_namespaces, visit, visit_if};
 pub(crate) use open::Opening;
 
 use crate::link::{self, Link, Links};
@@ -346,6 +346,11 @@ impl TapDevice {
     /// The view of its namespace.
     pub(crate) fn links(&self) -> &Arc<Links> {
         &self.links
+    }
+
+    /// The namespace that it is in, if this thread is in another, and the kernel tells.
+    pub(crate) fn namespace_elsewhere(&self) -> Option<OwnedFd> {
+        namespace::elsewhere(self.control())
     }
 
     /// Any queue will do for what is the device's.

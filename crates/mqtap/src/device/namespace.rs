@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -145,12 +145,28 @@ pub(super) fn visit_device<T: Send>(
     tun: BorrowedFd<'_>,
     act: impl FnOnce() -> Result<T, Error> + Send,
 ) -> Result<T, Error> {
-    let Ok(namespace) = sys::device_namespace(tun) else { return act() };
+    let namespace = elsewhere(tun);
+    visit_if(namespace.as_ref().map(|namespace| namespace.as_fd()), act)
+}
+
+/// The namespace that the device behind `tun` is in, if the kernel tells and if the caller is in another.
+pub(super) fn elsewhere(tun: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let namespace = sys::device_namespace(tun).ok()?;
     let here = sys::thread_namespace().and_then(|here| sys::same_namespace(here.as_fd(), namespace.as_fd()));
-    if here == Ok(true) {
-        return act();
+    (here != Ok(true)).then_some(namespace)
+}
+
+/// Acts in the namespace of a device if one is given, else in the caller's.
+pub(crate) fn visit_if<T: Send>(
+    namespace: Option<BorrowedFd<'_>>,
+    act: impl FnOnce() -> Result<T, Error> + Send,
+) -> Result<T, Error> {
+    match namespace {
+        None => act(),
+        Some(namespace) => {
+            visit(|| sys::enter_namespace(namespace), act, |errno| Error::DeviceNamespace { errno })
+        }
     }
-    visit(|| sys::enter_namespace(namespace.as_fd()), act, |errno| Error::DeviceNamespace { errno })
 }
 
 /// The namespaces that `ip netns` has a name for in which there is such an interface; for a hint, so what cannot be

@@ -48,3 +48,5 @@ pub use name::OptionName;
 pub use open::{Error, Netdev, OpenMode};
 pub use options::{CarrierMode, Engine, Id, MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script, VhostMode};
 pub use value::{NumberError, SizeError};
+
+pub use crate::program::{Denied, RunError, TIME_LIMIT as PROGRAM_TIME_LIMIT};

@@ -5,10 +5,12 @@
 
 mod ethtool;
 mod look;
+mod spawn;
 pub(crate) mod vhost;
 
 pub(crate) use ethtool::active_features;
 pub(crate) use look::{classic_filter_length, duplicate, has_frames, opened_in, same_file_elsewhere};
+pub(crate) use spawn::spawn;
 
 use std::collections::BTreeSet;
 use std::ffi::{c_int, c_uint, c_void};

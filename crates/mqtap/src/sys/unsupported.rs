@@ -1,6 +1,9 @@
 //! An operating system without tap devices as we need them. Nothing can be opened, so most of this is never reached.
 
+use std::ffi::OsStr;
+use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::process::Child;
 
 use rustix::io::Errno;
 
@@ -74,6 +77,10 @@ pub(crate) mod vhost {
         set_error(BorrowedFd<'_>, u8, Option<BorrowedFd<'_>>) -> ();
         set_backend(BorrowedFd<'_>, u8, Option<BorrowedFd<'_>>) -> ();
     }
+}
+
+pub(crate) fn spawn(_: &[&OsStr], _: Option<BorrowedFd<'_>>) -> io::Result<(Child, OwnedFd)> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 pub(crate) fn same_open_file(_: BorrowedFd<'_>, _: BorrowedFd<'_>) -> Option<bool> {

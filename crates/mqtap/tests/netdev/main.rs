@@ -7,6 +7,7 @@
 
 mod bridge;
 mod open;
+mod script;
 mod vhost;
 
 use std::os::fd::{AsFd, AsRawFd as _, IntoRawFd as _};
@@ -18,6 +19,7 @@ use mqtap_test_support::{ip, tests};
 
 use bridge::*;
 use open::*;
+use script::*;
 use vhost::*;
 
 tests!(
@@ -59,6 +61,17 @@ tests!(
     br_refuses_an_interface_of_another_bridge,
     br_without_the_capability_is_an_error_with_the_remedy,
     br_that_fails_leaves_no_trace,
+    script_runs_once_with_the_name_when_queue_0_is_open,
+    script_is_none_unless_asked_for,
+    script_that_fails_undoes_the_netdev_and_its_status_is_named,
+    script_that_fails_leaves_an_existing_interface_as_it_was,
+    script_that_cannot_run_is_named_with_the_remedy,
+    script_inherits_no_queue,
+    downscript_runs_at_the_end_while_the_interface_is_there,
+    downscript_is_told_the_name_of_now,
+    downscript_runs_when_a_later_step_fails,
+    downscript_that_fails_does_not_keep_the_interface,
+    script_may_make_what_the_next_step_needs,
 );
 
 /// Opens what can be opened.

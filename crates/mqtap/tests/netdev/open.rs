@@ -219,12 +219,9 @@ pub(crate) fn closing_a_netdev_removes_its_interface() -> TestResult {
 }
 
 pub(crate) fn says_what_is_not_implemented_and_opens_nothing() -> TestResult {
-    for (text, expected) in [
-        ("script=/bin/true", OptionName::Script),
-        ("downscript=/bin/true", OptionName::Downscript),
-        ("helper=/bin/true", OptionName::Helper),
-        ("helper=/bin/true,br=br0", OptionName::Helper),
-    ] {
+    for (text, expected) in
+        [("helper=/bin/true", OptionName::Helper), ("helper=/bin/true,br=br0", OptionName::Helper)]
+    {
         let error = refused(&format!("tap,id=hn0,{text}"));
         match &error {
             netdev::Error::NotImplemented { option, .. } => assert_eq!(*option, expected, "{text}"),

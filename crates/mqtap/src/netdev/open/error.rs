@@ -1,10 +1,14 @@
 //! Why a netdev could not be opened.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 use super::super::error::OptionsError;
 use super::super::name::OptionName;
-use super::super::options::{Id, Options, Script};
+use super::super::options::{Id, Options};
+use crate::name::InterfaceName;
+use crate::program::RunError;
 use crate::{bridge, device, vhost_net};
 
 /// Why a netdev could not be opened. Nothing is left behind: no interface that was not there, and no open queue.
@@ -43,6 +47,18 @@ pub enum Error {
         /// What went wrong.
         source: device::Error,
     },
+    /// The script failed.
+    #[error("netdev {id}: script={} for {interface}: {source}{}", .program.display(), script_advice(source))]
+    Script {
+        /// The netdev.
+        id: Id,
+        /// The interface.
+        interface: InterfaceName,
+        /// The script.
+        program: PathBuf,
+        /// What went wrong.
+        source: RunError,
+    },
     /// The interface could not be put on the bridge.
     #[error("netdev {id}: {source}")]
     Bridge {
@@ -63,14 +79,16 @@ impl Error {
 
 /// The first option that asks for something which this version cannot do.
 pub(super) fn not_implemented(options: &Options) -> Option<OptionName> {
-    let program = |script: &Option<Script>| matches!(script, Some(Script::Program(_)));
-    [
-        (OptionName::Script, program(&options.script)),
-        (OptionName::Downscript, program(&options.downscript)),
-        (OptionName::Helper, options.helper.is_some()),
-    ]
-    .into_iter()
-    .find_map(|(option, given)| given.then_some(option))
+    [(OptionName::Helper, options.helper.is_some())]
+        .into_iter()
+        .find_map(|(option, given)| given.then_some(option))
+}
+
+fn script_advice(source: &RunError) -> &'static str {
+    match source {
+        RunError::NotFound => "; write `script=no` to run none",
+        _ => "",
+    }
 }
 
 /// How to do without vhost-net; of no use to whoever has handles and gave the wrong ones.
@@ -85,11 +103,6 @@ fn vhost_advice(source: &vhost_net::Error) -> &'static str {
 /// What to do instead of an option that is not implemented yet.
 fn remedy(option: OptionName) -> String {
     match option {
-        OptionName::Script | OptionName::Downscript => {
-            format!(
-                "write `{option}=no` and set the interface up by other means, for example `ip link set tap0 master br0 up`"
-            )
-        }
         OptionName::Helper => {
             "name an interface that is on the bridge already with ifname=, or pass an open queue with fd="
                 .to_owned()

@@ -7,12 +7,14 @@
 mod bridge;
 mod error;
 mod queues;
+mod scripts;
 mod settings;
 mod vhost;
 
 use std::sync::Arc;
 
 pub use error::Error;
+use scripts::Downscript;
 
 use super::options::{Id, Options};
 use crate::bridge::Port;
@@ -21,13 +23,15 @@ use crate::vhost_net::VhostNet;
 
 /// A netdev that is open: a tap device with its queues, and what was asked for.
 ///
-/// Dropping the last reference to the device closes its queues, in reverse order; the interface goes away with the last of them unless it
-/// is persistent.
+/// Dropping it runs the downscript, and waits for it, at most [`PROGRAM_TIME_LIMIT`](super::PROGRAM_TIME_LIMIT). Dropping the last
+/// reference to the device closes its queues, in reverse order; the interface goes away with the last of them unless it is
+/// persistent.
 #[derive(Debug)]
 pub struct Netdev {
     options: Options,
     // From here on in reverse: what was made last goes first.
     port: Option<Port>,
+    downscript: Option<Downscript>,
     device: Arc<TapDevice>,
     vhost: Vec<VhostNet>,
 }
@@ -53,14 +57,15 @@ impl Netdev {
         Self::open_with(options, OpenMode::Attached)
     }
 
-    /// Checks the options, opens or adopts the vhost-net handles and the queues, and makes the device-wide settings.
+    /// Checks the options, opens or adopts the vhost-net handles and the queues, makes the device-wide settings, and puts the
+    /// interface on its bridge. The script runs when queue 0 is open.
     ///
     /// File descriptors given by number become this netdev's own, and are closed with it.
     ///
     /// # Errors
     ///
     /// [`Error::Options`] if [`Options::validate`] fails; [`Error::NotImplemented`]; [`Error::Vhost`] if vhost-net is a must and
-    /// cannot be had; [`Error::Device`] or [`Error::Bridge`] if the kernel refuses. Either way everything is as before, except that file
+    /// cannot be had; [`Error::Script`]; [`Error::Device`] or [`Error::Bridge`] if the kernel refuses. Either way everything is as before, except that file
     /// descriptors which were found to be good, and only then, are closed.
     pub fn open_with(options: &Options, mode: OpenMode) -> Result<Self, Error> {
         let id = &options.id;
@@ -72,13 +77,14 @@ impl Netdev {
         if let Some(fds) = options.tap_fds() {
             let device = queues::adopt(options, fds, mode)?;
             let port = bridge::join(options, &device, false)?;
-            return Ok(Self { options: options.clone(), port, device: Arc::new(device), vhost });
+            return Ok(Self { options: options.clone(), port, downscript: None, device: Arc::new(device), vhost });
         }
         let mut opening = queues::begin(options, mode)?;
+        let downscript = scripts::run(options, opening.device())?;
         opening.open_queues().map_err(Error::device(options))?;
         opening.settle().map_err(Error::device(options))?;
         let port = bridge::join(options, opening.device(), opening.is_new())?;
-        Ok(Self { options: options.clone(), port, device: Arc::new(opening.finish()), vhost })
+        Ok(Self { options: options.clone(), port, downscript, device: Arc::new(opening.finish()), vhost })
     }
 
     /// What the netdev is called.
@@ -96,16 +102,21 @@ impl Netdev {
         &self.device
     }
 
-    /// Whether the end of this netdev takes something back that would otherwise outlive its queues.
+    /// Whether the end of this netdev runs a downscript, or takes something back that would otherwise outlive its queues.
     ///
     /// A process that becomes another program, and so never ends itself, leaves that undone: somebody has to wait for the program.
     #[must_use]
     pub fn has_undo(&self) -> bool {
-        self.device.is_persistent() && self.port.as_ref().is_some_and(Port::has_undo)
+        self.downscript.is_some()
+            || self.device.is_persistent() && self.port.as_ref().is_some_and(Port::has_undo)
     }
 
-    /// Closes the queues and takes nothing else back, for a process that hands copies of them to somebody else.
+    /// Closes the queues and takes nothing else back, for a process that hands copies of them to somebody else. The downscript is
+    /// not run.
     pub fn keep(self) {
+        if let Some(downscript) = self.downscript {
+            downscript.forget();
+        }
         if let Some(port) = self.port {
             port.keep();
         }
