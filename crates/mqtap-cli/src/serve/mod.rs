@@ -1,27 +1,27 @@
 //! `mqtap serve`: netdevs served over vhost-user.
 //!
-//! Each NIC has a thread that speaks with its VMM and workers that move its frames. The main thread waits for signals.
+//! Each NIC has a thread that opens it and speaks with its VMM, and workers that move its frames. The main thread waits for signals.
 //! A NIC whose tap is deleted ends alone; the others go on.
 
 mod args;
+mod board;
 
-use std::fmt::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use mqtap::netdev::{self, CarrierMode, Netdev, OpenMode, VhostMode};
-use mqtap_vhost_user::{MAX_RINGS, Server, StopHandle};
-use mqtap_virtio::nic::{Carrier, Engine, Nic, NicCounters, NicOptions};
+use mqtap_vhost_user::{MAX_RINGS, Server};
+use mqtap_virtio::nic::{Carrier, Engine, Nic, NicOptions};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::{Handle, Signals};
+use signal_hook::iterator::Signals;
 
 pub(crate) use args::{Arguments, endpoints_in_order};
 use args::{Endpoint, NicRequest};
+use board::{Board, Served};
 
-use crate::{Error, descriptors, exit, table};
+use crate::{Error, descriptors, exit};
 
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     if arguments.print_capabilities {
@@ -41,7 +41,6 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
 
 /// A NIC that is ready to be served.
 struct Prepared {
-    id: String,
     /// Where its VMM is met, in words.
     place: String,
     nic: Nic,
@@ -52,52 +51,50 @@ struct Prepared {
     failed: Arc<AtomicBool>,
 }
 
-/// What the main thread keeps of a NIC that is served.
-struct Served {
-    id: String,
-    counters: NicCounters,
-    stop: StopHandle,
-    thread: JoinHandle<()>,
-    failed: Arc<AtomicBool>,
-}
-
 /// Serves until a signal, or until no NIC is left. True if none of them failed.
 fn run(requests: &[NicRequest], client: bool) -> Result<bool, Error> {
     mqtap_virtio::memory::guard_against_truncation()?;
     descriptors::raise_limit();
     // Before any thread, so that each signal is seen from here on.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
-    let mut prepared = Vec::with_capacity(requests.len());
-    for request in requests {
-        prepared.push(prepare(request, client)?);
-    }
-    let left = Arc::new(AtomicUsize::new(prepared.len()));
-    let mut served = Vec::with_capacity(prepared.len());
-    let mut failure = None;
-    for nic in prepared {
-        match serve(nic, Arc::clone(&left), signals.handle()) {
-            Ok(nic) => served.push(nic),
-            Err(error) => failure = Some(error),
+    let ids = requests.iter().map(|request| request.netdev.id.to_string());
+    let board = Board::new(ids, signals.handle());
+    std::thread::scope(|scope| {
+        let mut threads = Vec::with_capacity(requests.len());
+        for (number, request) in requests.iter().enumerate() {
+            let (opened, is_opened) = mpsc::channel();
+            let name = format!("serve-{}", request.netdev.id);
+            let board = &board;
+            let thread = std::thread::Builder::new()
+                .name(name)
+                .spawn_scoped(scope, move || live(number, request, client, board, opened));
+            match thread {
+                Ok(thread) => threads.push(thread),
+                Err(error) => board.could_not_open(error.into()),
+            }
+            if !request.netdev.runs_programs() {
+                // One after the other, so that names the kernel chooses are given out in order; but nobody waits for
+                // the programs of others.
+                let _ = is_opened.recv();
+            }
+            if board.has_failure() {
+                break;
+            }
         }
-    }
-    let signals = if failure.is_none() { Some(&mut signals) } else { None };
-    for signal in signals.into_iter().flatten() {
-        if signal == SIGUSR1 {
-            print_counters(&served);
-        } else {
-            tracing::info!("{}: ending", if signal == SIGINT { "SIGINT" } else { "SIGTERM" });
-            break;
+        // Is over at once if one of them could not be opened.
+        for signal in &mut signals {
+            if signal == SIGUSR1 {
+                board.print_counters();
+            } else {
+                tracing::info!("{}: ending", if signal == SIGINT { "SIGINT" } else { "SIGTERM" });
+                break;
+            }
         }
-    }
-    for nic in &served {
-        nic.stop.stop();
-    }
-    let mut good = true;
-    for nic in served {
-        // A panic of the thread was printed when it happened.
-        good &= nic.thread.join().is_ok() && !nic.failed.load(Ordering::Acquire);
-    }
-    failure.map_or(Ok(good), Err)
+        board.end();
+        // A panic of one was printed when it happened, and the board knows.
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+    });
+    board.verdict()
 }
 
 /// Opens everything a NIC needs; what it opened is undone if it fails.
@@ -163,58 +160,48 @@ fn prepare(request: &NicRequest, client: bool) -> Result<Prepared, Error> {
         Endpoint::Socket(path) => format!("listening on {}", path.display()),
         Endpoint::Fd(number) => format!("on file descriptor {number}"),
     };
-    Ok(Prepared { id, place, server, nic, failed, netdev })
+    Ok(Prepared { place, server, nic, failed, netdev })
 }
 
-fn serve(prepared: Prepared, left: Arc<AtomicUsize>, signals: Handle) -> Result<Served, Error> {
-    let Prepared { id, place, mut server, mut nic, failed, netdev } = prepared;
+/// The life of a NIC. `opened` is dropped when it is open, or cannot be.
+fn live(number: usize, request: &NicRequest, client: bool, board: &Board, opened: mpsc::Sender<()>) {
+    let mut last_words = LastWords { board, number, failed: false };
+    let Prepared { place, mut server, mut nic, failed, netdev } = match prepare(request, client) {
+        Ok(prepared) => prepared,
+        Err(error) => return board.could_not_open(error),
+    };
+    let id = netdev.id().to_string();
     let pairs = nic.ring_count() / 2;
     tracing::info!(
         "{id}: {} with {pairs} queue pairs ({} virtqueues), {place}",
         nic.device().name(),
         nic.ring_count()
     );
-    let (counters, stop) = (nic.counters(), server.stop_handle());
-    let thread = {
-        let (id, failed) = (id.clone(), Arc::clone(&failed));
-        std::thread::Builder::new().name(format!("serve-{id}")).spawn(move || {
-            let _last_words = LastWords { failed: Arc::clone(&failed), left, signals };
-            if let Err(error) = server.run(&mut nic) {
-                tracing::error!("{id}: {error}");
-                failed.store(true, Ordering::Release);
-            }
-            // The NIC before its tap, the socket last: who sees the socket gone finds the tap gone, too.
-            drop(nic);
-            drop(netdev);
-            drop(server);
-        })?
-    };
-    Ok(Served { id, counters, stop, thread, failed })
+    let served = Served { id: id.clone(), counters: nic.counters(), stop: server.stop_handle() };
+    if board.is_served(number, served) {
+        drop(opened);
+        if let Err(error) = server.run(&mut nic) {
+            tracing::error!("{id}: {error}");
+            failed.store(true, Ordering::Release);
+        }
+    }
+    last_words.failed = failed.load(Ordering::Acquire);
+    // The NIC before its tap, the socket last: who sees the socket gone finds the tap gone, too.
+    drop(nic);
+    drop(netdev);
+    drop(server);
 }
 
 /// Says at the end of a NIC's thread, however it ends, that there is one less.
-struct LastWords {
-    failed: Arc<AtomicBool>,
-    left: Arc<AtomicUsize>,
-    signals: Handle,
+struct LastWords<'a> {
+    board: &'a Board,
+    number: usize,
+    failed: bool,
 }
 
-impl Drop for LastWords {
+impl Drop for LastWords<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.failed.store(true, Ordering::Release);
-        }
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.signals.close();
-        }
+        // A panic of the thread was printed when it happened.
+        self.board.has_ended(self.number, self.failed || std::thread::panicking());
     }
-}
-
-fn print_counters(served: &[Served]) {
-    let mut text = String::new();
-    for nic in served.iter().filter(|nic| !nic.thread.is_finished()) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}", table::render(&nic.id, &nic.counters.snapshot()));
-    }
-    eprint!("{text}");
 }

@@ -28,6 +28,18 @@ impl Daemon {
 
     /// Starts the daemon with these netdevs, on the sockets `0`, `1`, ….
     pub(crate) fn start_many(netdevs: &[&str], more: &[&str]) -> Result<Self> {
+        let daemon = Self::launch(netdevs, more)?;
+        for number in 0..netdevs.len() {
+            let socket = daemon.socket(number);
+            eventually("the socket is there", || socket.exists())?;
+        }
+        eventually("the NICs are served", || daemon.log().matches(" virtqueues), ").count() == netdevs.len())
+            .map_err(|error| format!("{error}; the daemon said:\n{}", daemon.log()))?;
+        Ok(daemon)
+    }
+
+    /// As [`start_many`](Self::start_many), and does not wait until they are served.
+    pub(crate) fn launch(netdevs: &[&str], more: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_mqtap"));
         command.arg("serve");
@@ -37,14 +49,7 @@ impl Daemon {
                 .arg(directory.path().join(number.to_string()));
         }
         command.args(more);
-        let daemon = Self::spawn(command, directory)?;
-        for number in 0..netdevs.len() {
-            let socket = daemon.socket(number);
-            eventually("the socket is there", || socket.exists())?;
-        }
-        eventually("the NICs are served", || daemon.log().matches(" virtqueues), ").count() == netdevs.len())
-            .map_err(|error| format!("{error}; the daemon said:\n{}", daemon.log()))?;
-        Ok(daemon)
+        Self::spawn(command, directory)
     }
 
     pub(crate) fn spawn(mut command: Command, directory: tempfile::TempDir) -> Result<Self> {

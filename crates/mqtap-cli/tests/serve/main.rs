@@ -6,6 +6,7 @@ mod datapath;
 mod engines;
 mod hostile;
 mod lifecycle;
+mod programs;
 mod usage;
 
 mqtap_test_support::tests!(
@@ -47,10 +48,16 @@ mqtap_test_support::tests!(
     inherited_sockets_are_served,
     inherited_taps_are_served,
     queues_of_exec_are_served_without_privilege,
+    script_and_downscript_are_run_and_heard,
+    a_failing_script_ends_the_daemon_and_is_named,
+    a_slow_script_holds_no_other_nic_up,
+    sigterm_while_a_script_runs_undoes_the_netdev,
+    br_puts_the_tap_on_the_bridge_while_it_is_served,
 );
 
 use datapath::*;
 use engines::*;
 use hostile::*;
 use lifecycle::*;
+use programs::*;
 use usage::*;

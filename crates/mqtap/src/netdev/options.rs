@@ -103,6 +103,11 @@ impl Options {
         }
     }
 
+    /// Whether opening it runs somebody's program, a script or a helper, which may take its time.
+    pub fn runs_programs(&self) -> bool {
+        matches!(self.script, Some(Script::Program(_))) || self.helper.is_some()
+    }
+
     /// The queues that are open already, by number: those of `fd` or `fds`.
     pub(super) fn tap_fds(&self) -> Option<&[i32]> {
         self.fds.as_deref().or(self.fd.as_ref().map(std::slice::from_ref))

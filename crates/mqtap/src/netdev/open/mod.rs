@@ -77,7 +77,13 @@ impl Netdev {
         if let Some(fds) = options.tap_fds() {
             let device = queues::adopt(options, fds, mode)?;
             let port = bridge::join(options, &device, false)?;
-            return Ok(Self { options: options.clone(), port, downscript: None, device: Arc::new(device), vhost });
+            return Ok(Self {
+                options: options.clone(),
+                port,
+                downscript: None,
+                device: Arc::new(device),
+                vhost,
+            });
         }
         let mut opening = queues::begin(options, mode)?;
         let downscript = scripts::run(options, opening.device())?;
