@@ -27,6 +27,9 @@ pub(crate) const BASE: &[Need] = &[
     need("setpriv", "util-linux"),
 ];
 
+/// For the tests of the crates, besides: docs/taps.md tells of networkd.
+pub(crate) const CRATE_TESTS: &[Need] = &[need("networkctl", "systemd")];
+
 /// For a guest in QEMU, its image, and traffic through it.
 pub(crate) const GUEST: &[Need] = &[
     need("qemu-system-x86_64", "qemu-system-x86"),

@@ -45,6 +45,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut count = Count::default();
     if !arguments.prepared {
         setup::ensure(&[setup::BASE])?;
+        if only.is_none() || only == Some(CARGO) {
+            setup::ensure(&[setup::CRATE_TESTS])?;
+        }
         if !scenarios.is_empty() {
             // Before an hour of tests, not after it.
             setup::ensure(&[setup::GUEST])?;

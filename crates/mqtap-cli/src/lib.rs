@@ -1,9 +1,12 @@
 //! The `mqtap` command: what `main` runs, and its definition, from which man pages and shell completions are made.
 #![forbid(unsafe_code)]
 
+mod create;
+mod delete;
 mod descriptors;
 mod exec;
 mod exit;
+mod json;
 mod per_nic;
 mod serve;
 mod table;
@@ -35,6 +38,10 @@ struct Cli {
 enum Command {
     Serve(serve::Arguments),
     Exec(exec::Arguments),
+    #[command(visible_alias = "add")]
+    Create(create::Arguments),
+    #[command(visible_alias = "del")]
+    Delete(delete::Arguments),
 }
 
 /// What ends a subcommand: all that is done with it is to print it.
@@ -69,5 +76,7 @@ pub fn run() -> ExitCode {
             serve::main(&arguments)
         }
         Command::Exec(arguments) => exec::main(&arguments),
+        Command::Create(arguments) => create::main(&arguments),
+        Command::Delete(arguments) => delete::main(&arguments),
     }
 }

@@ -147,6 +147,17 @@ pub fn group_name(gid: u32) -> Option<String> {
     Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name)
 }
 
+/// Whether a user is a member of a group. `None` if the host does not know the one or the other.
+#[must_use]
+pub fn is_member(uid: u32, gid: u32) -> Option<bool> {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten()?;
+    if user.gid.as_raw() == gid {
+        return Some(true);
+    }
+    let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten()?;
+    Some(group.mem.contains(&user.name))
+}
+
 fn named(id: u32, name: Option<String>) -> String {
     match name {
         Some(name) => format!("{name} ({id})"),
@@ -182,6 +193,7 @@ mod tests {
         assert_eq!(Account::Id(4321).user_id(), Ok(4321));
         assert_eq!(describe_user(0), "root (0)");
         assert_eq!(describe_group(0), "root (0)");
+        assert_eq!((is_member(0, 0), is_member(4_000_000_000, 0)), (Some(true), None));
     }
 
     #[test]

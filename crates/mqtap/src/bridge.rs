@@ -11,9 +11,6 @@ mod error;
 
 pub use error::Error;
 
-/// The largest MTU of a tap, in bytes (drivers/net/tun.c: `MAX_MTU` less the Ethernet header).
-const MAX_MTU: u32 = 65_521;
-
 /// What an interface that becomes a port keeps.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,7 +93,7 @@ impl Port {
     }
 
     fn enter(&mut self, before: &Link, bridge: &Link, options: JoinOptions) -> Result<(), link::Error> {
-        let mtu = bridge.mtu.min(MAX_MTU);
+        let mtu = bridge.mtu.min(link::MAX_MTU);
         if !options.keep_mtu && mtu != before.mtu {
             self.links.set_mtu(self.index, mtu)?;
             self.done.push(Done::Mtu { before: before.mtu });

@@ -19,6 +19,12 @@ mod unsupported;
 #[cfg(not(all(target_os = "linux", not(mqtap_other_os))))]
 use unsupported::Socket;
 
+/// The smallest MTU of a tap, in bytes (drivers/net/tun.c: `MIN_MTU`).
+pub const MIN_MTU: u32 = 68;
+
+/// The largest MTU of a tap, in bytes (drivers/net/tun.c: `MAX_MTU` less the Ethernet header).
+pub const MAX_MTU: u32 = 65_521;
+
 /// Why an interface could not be looked at or changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -235,7 +235,7 @@ fn making_a_device_without_privilege_says_what_it_needs() -> TestResult {
     let error = unprivileged(|| TapDevice::open(&named("tap0", 1))).unwrap_err();
     assert!(matches!(error, Error::CreatePermission(_)), "{error}");
     assert!(
-        error.to_string().contains("CAP_NET_ADMIN") && error.to_string().contains("ip tuntap"),
+        error.to_string().contains("CAP_NET_ADMIN") && error.to_string().contains("mqtap create"),
         "{error}"
     );
     Ok(())

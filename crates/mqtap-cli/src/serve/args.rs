@@ -106,8 +106,7 @@ fn parse_number<T: FromStr + Display + PartialOrd + Copy>(
 }
 
 fn parse_mtu(text: &str) -> Result<PerNic<u32>, String> {
-    // drivers/net/tun.c: MIN_MTU, MAX_MTU less the Ethernet header.
-    split(text, |text| parse_number(text, 68, 65_521))
+    split(text, |text| parse_number(text, mqtap::link::MIN_MTU, mqtap::link::MAX_MTU))
 }
 
 fn parse_workers(text: &str) -> Result<PerNic<u16>, String> {

@@ -33,7 +33,8 @@ use rustix::io::Errno;
 
 use crate::bridge::{JoinOptions, Port};
 use crate::device::{self, MultiQueue, Namespace, OpenOptions, TapDevice, VnetHeaderMode};
-use crate::link::{self, Holder, Link, Links};
+use crate::inspect::{self, Holder};
+use crate::link::{self, Link, Links};
 use crate::mac::MacAddress;
 use crate::name::{InterfaceName, NameRequest};
 use crate::netdev::Qdisc;
@@ -129,7 +130,8 @@ pub fn delete(name: InterfaceName, namespace: Option<&Namespace>) -> Result<Dele
         let links = Links::open()?;
         let link = links.find(name)?.ok_or(Error::NotFound { interface: name })?;
         tap(&link)?;
-        let holders = link::holders(name);
+        // For a word about it; that it cannot be seen who they are is no reason to keep the tap.
+        let holders = inspect::find(name, None).map(|tap| tap.holders).unwrap_or_default();
         links.delete(link.index)?;
         Ok(Deleted { link, holders })
     })

@@ -73,7 +73,7 @@ pub enum Error {
     NotATap(InterfaceName),
     /// Several queues of a device that can have one.
     #[error(
-        "cannot open {queues} queues of {interface}: it exists and was made without multi_queue; use queues=1, or make it again with `ip link del {interface}; ip tuntap add dev {interface} mode tap multi_queue vnet_hdr`"
+        "cannot open {queues} queues of {interface}: it exists and was made without multi_queue; use queues=1, or make it again with `mqtap delete {interface} && mqtap create {interface} --multi-queue --vnet-hdr`"
     )]
     SingleQueue {
         /// The device.
@@ -120,7 +120,8 @@ pub enum Error {
     },
     /// EPERM on a new device.
     #[error(
-        "cannot make {0}: EPERM: this needs CAP_NET_ADMIN; or have an administrator make it for this user: `ip tuntap add dev {0} mode tap multi_queue vnet_hdr user $USER`"
+        "cannot make {0}: EPERM: this needs CAP_NET_ADMIN; or have an administrator make it for this user: `sudo mqtap create {name} --multi-queue --vnet-hdr --owner $USER`",
+        name = if *.0 == NameRequest::KernelChoice { "tap%d".to_owned() } else { .0.to_string() }
     )]
     CreatePermission(NameRequest),
     /// EPERM on an existing device.
