@@ -18,10 +18,11 @@ const fn need(program: &'static str, package: &'static str) -> Need {
     Need { program, package }
 }
 
-/// For namespaces, addresses and anything else below.
+/// For namespaces, addresses and anything else below. `ethtool` mends some of what `mqtap doctor` finds.
 pub(crate) const BASE: &[Need] = &[
     need("cc", "gcc"),
     need("ip", "iproute2"),
+    need("ethtool", "ethtool"),
     need("unshare", "util-linux"),
     need("nsenter", "util-linux"),
     need("setpriv", "util-linux"),
@@ -34,7 +35,6 @@ pub(crate) const CRATE_TESTS: &[Need] = &[need("networkctl", "systemd")];
 pub(crate) const GUEST: &[Need] = &[
     need("qemu-system-x86_64", "qemu-system-x86"),
     need("iperf3", "iperf3"),
-    need("ethtool", "ethtool"),
     need("ping", "iputils-ping"),
     need("busybox", "busybox-static"),
     need("dpkg", "dpkg"),

@@ -32,6 +32,12 @@ impl Capabilities {
         Ok(Self { flags: sys::features(fd)? })
     }
 
+    /// As if the kernel had said this.
+    #[cfg(test)]
+    pub(crate) fn from_flags(flags: u32) -> Self {
+        Self { flags }
+    }
+
     /// Several queues on one device (`IFF_MULTI_QUEUE`, Linux 3.8).
     #[must_use]
     pub fn multi_queue(self) -> bool {
@@ -48,6 +54,19 @@ impl Capabilities {
     #[must_use]
     pub fn no_carrier(self) -> bool {
         self.flags & u32::from(flag::NO_CARRIER) != 0
+    }
+
+    /// Frames that are written may pass the kernel's NAPI (`IFF_NAPI`, Linux 4.15).
+    #[must_use]
+    pub fn napi(self) -> bool {
+        self.flags & u32::from(flag::NAPI) != 0
+    }
+
+    /// A full ring holds frames back instead of dropping them (`IFF_BACKPRESSURE`, Linux 7.3). Older kernels take the flag
+    /// and ignore it.
+    #[must_use]
+    pub fn backpressure(self) -> bool {
+        self.flags & u32::from(flag::BACKPRESSURE) != 0
     }
 
     /// The offloads that a device with a virtio-net header can have (`TUNSETOFFLOAD`). The kernel has no list of them: they

@@ -13,6 +13,7 @@
 //! * [`link`] is the interface as `ip link` shows it, [`bridge`] puts it on one.
 //! * [`inspect`] is all that can be known of a tap from outside, its holders included, without touching it.
 //! * [`create`] makes and deletes taps that stay when nobody has them open.
+//! * [`doctor`] says what is wrong with one, why, and what to type.
 //!
 //! The kernel's interface has traps, and this crate's job is that nobody falls into them: an attach that
 //! silently keeps another process's flags, offloads left over from a former user, a detached queue whose number changed, an
@@ -48,7 +49,9 @@ pub mod bridge;
 pub mod capabilities;
 pub mod create;
 pub mod device;
+pub mod doctor;
 pub mod fd;
+pub mod features;
 pub mod inspect;
 pub mod link;
 pub mod mac;

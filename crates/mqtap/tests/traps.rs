@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "shared with other tests")]
 mod raw;
 
 use std::io::{ErrorKind, Read as _, Write as _};

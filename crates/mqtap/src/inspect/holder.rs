@@ -27,6 +27,10 @@ pub struct Holder {
     pub fd: RawFd,
     /// Reads and writes wait (no `O_NONBLOCK`): the kernel's slow path for writes, unless they come by io_uring or vhost-net.
     pub blocking: bool,
+    /// The process has an io_uring, and may use it for this queue.
+    pub io_uring: bool,
+    /// The process has `/dev/vhost-net` open: the kernel may move the frames of this queue.
+    pub vhost_net: bool,
     /// What the queue tells, or why nothing.
     pub queue: Result<QueueState, Hidden>,
     /// The first among the holders that has the same open file: a queue that was inherited or passed on is held twice. The
@@ -93,6 +97,7 @@ fn examine(descriptor: &Descriptor, link: &Link) -> Option<Holder> {
         // Renamed, or the number was given to something else, between two looks.
         return None;
     }
+    let engines = proc::engines(pid);
     Some(Holder {
         pid,
         command: proc::command(pid)?,
@@ -102,6 +107,8 @@ fn examine(descriptor: &Descriptor, link: &Link) -> Option<Holder> {
         namespace: NamespaceId::of_file(&format!("/proc/{pid}/ns/net")),
         fd,
         blocking,
+        io_uring: engines.io_uring,
+        vhost_net: engines.vhost_net,
         queue,
         same_as: None,
     })

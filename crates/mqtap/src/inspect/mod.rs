@@ -19,6 +19,7 @@ mod holder;
 mod proc;
 mod queue;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
@@ -26,11 +27,12 @@ use std::path::PathBuf;
 pub use features::offloads_of;
 pub use holder::Holder;
 use holder::Holders;
+pub(crate) use proc::{Reads, held_programs, reads};
 pub use queue::{Hidden, QueueState};
 use rustix::io::Errno;
 
 use crate::device::{Namespace, visit};
-use crate::link::{self, Link, Links, QueueCounters, describe};
+use crate::link::{self, Link, LinkCounters, Links, QueueCounters, describe};
 use crate::name::InterfaceName;
 use crate::offload::Offloads;
 use crate::sys;
@@ -247,6 +249,13 @@ pub fn find(name: InterfaceName, namespace: Option<&Namespace>) -> Result<Tap, E
         }
         let holders = Holders::scan(here);
         complete(link, &links, &others, &holders, here).ok_or(Error::NotATap { name, kind })
+    })
+}
+
+/// The counters of all interfaces of a namespace, by their index.
+pub(crate) fn counters(namespace: Option<&Namespace>) -> Result<BTreeMap<u32, LinkCounters>, Error> {
+    inside(namespace, || {
+        Ok(Links::open()?.list()?.into_iter().map(|link| (link.index, link.counters)).collect())
     })
 }
 

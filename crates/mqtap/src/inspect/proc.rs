@@ -2,6 +2,7 @@
 //!
 //! A process may end while it is looked at: then it is not there.
 
+use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 
 use crate::name::InterfaceName;
@@ -83,6 +84,22 @@ fn parse_fdinfo(text: &str) -> FdInfo {
     }
 }
 
+/// Numbers of the eBPF programs that some process has a descriptor of (kernel/bpf/syscall.c: `bpf_prog_show_fdinfo`).
+pub(crate) fn held_programs() -> BTreeSet<u32> {
+    let mut held = BTreeSet::new();
+    for pid in numbers("/proc") {
+        for fd in numbers(&format!("/proc/{pid}/fdinfo")) {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+            held.extend(parse_program(&text));
+        }
+    }
+    held
+}
+
+fn parse_program(text: &str) -> Option<u32> {
+    text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok())
+}
+
 /// The index in `/dev/tapN`.
 fn macvtap(path: &std::path::Path) -> Option<u32> {
     path.to_str()?.strip_prefix("/dev/tap")?.parse().ok()
@@ -103,6 +120,41 @@ pub(super) fn arguments(pid: u32) -> Vec<String> {
 /// The systemd unit of a process.
 pub(super) fn unit(pid: u32) -> Option<String> {
     parse_unit(&read(pid, "cgroup")?)
+}
+
+/// Ways past `read(2)` and `write(2)` that a process has open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Engines {
+    pub(super) io_uring: bool,
+    pub(super) vhost_net: bool,
+}
+
+pub(super) fn engines(pid: u32) -> Engines {
+    let mut engines = Engines::default();
+    for fd in numbers(&format!("/proc/{pid}/fd")) {
+        match std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).as_deref().map(std::path::Path::to_str) {
+            Ok(Some("anon_inode:[io_uring]")) => engines.io_uring = true,
+            Ok(Some("/dev/vhost-net")) => engines.vhost_net = true,
+            _ => {}
+        }
+    }
+    engines
+}
+
+/// What a process read with system calls, of everything (`/proc/PID/io`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reads {
+    pub(crate) bytes: u64,
+    pub(crate) calls: u64,
+}
+
+pub(crate) fn reads(pid: u32) -> Option<Reads> {
+    parse_reads(&read(pid, "io")?)
+}
+
+fn parse_reads(text: &str) -> Option<Reads> {
+    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
+    Some(Reads { bytes: value("rchar:")?, calls: value("syscr:")? })
 }
 
 /// Whether a process is stopped, by a signal or by whoever traces it.
@@ -172,6 +224,12 @@ mod tests {
     }
 
     #[test]
+    fn fdinfo_of_a_program_tells_its_number() {
+        assert_eq!(parse_program("flags:\t02\nprog_type:\t1\nprog_id:\t42\n"), Some(42));
+        assert_eq!(parse_program("flags:\t02\n"), None);
+    }
+
+    #[test]
     fn units_are_found_in_both_kinds_of_hierarchy() {
         let unit = |text| parse_unit(text);
         assert_eq!(unit("0::/system.slice/mqtap@hn0.service\n").as_deref(), Some("mqtap@hn0.service"));
@@ -201,6 +259,13 @@ mod tests {
         assert_eq!(parse_state("12 (qemu) S 1 12"), Some('S'));
         assert_eq!(parse_state("12 (a) T (b) R 1 12"), Some('R'));
         assert_eq!(parse_state(""), None);
+    }
+
+    #[test]
+    fn reads_are_bytes_and_calls() {
+        let text = "rchar: 4292\nwchar: 0\nsyscr: 13\nsyscw: 0\nread_bytes: 7\n";
+        assert_eq!(parse_reads(text), Some(Reads { bytes: 4292, calls: 13 }));
+        assert_eq!(parse_reads("wchar: 0\n"), None);
     }
 
     #[test]

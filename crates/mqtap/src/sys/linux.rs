@@ -5,11 +5,17 @@
 
 mod ethtool;
 mod look;
+mod probe;
+mod program;
 mod spawn;
 pub(crate) mod vhost;
 
 pub(crate) use ethtool::active_features;
-pub(crate) use look::{classic_filter_length, duplicate, has_frames, opened_in, same_file_elsewhere};
+pub(crate) use look::{
+    classic_filter_length, duplicate, has_frames, opened_in, owner_of_namespace, same_file_elsewhere,
+};
+pub(crate) use probe::{in_private_child, try_io_uring};
+pub(crate) use program::programs;
 pub(crate) use spawn::spawn;
 
 use std::collections::BTreeSet;
@@ -49,6 +55,7 @@ const TUNGETVNETHDRSZ: Opcode = read_int(215);
 const TUNSETVNETHDRSZ: Opcode = write_int(216);
 const TUNSETQUEUE: Opcode = write_int(217);
 const TUNSETVNETLE: Opcode = write_int(220);
+const TUNSETVNETBE: Opcode = write_int(222);
 /// Declared with `_IOR`, and reads its argument.
 const TUNSETSTEERINGEBPF: Opcode = read_int(224);
 const TUNSETCARRIER: Opcode = write_int(226);
@@ -149,6 +156,12 @@ pub(crate) fn set_little_endian_header(fd: BorrowedFd<'_>) -> Result<(), Errno> 
     unsafe { ioctl::ioctl(fd, Setter::<TUNSETVNETLE, c_int>::new(1)) }
 }
 
+/// `TUNSETVNETBE`: the header is big-endian. Only kernels that are made for guests of either order know it.
+pub(crate) fn set_big_endian_header(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: TUNSETVNETBE reads one `int`.
+    unsafe { ioctl::ioctl(fd, Setter::<TUNSETVNETBE, c_int>::new(1)) }
+}
+
 /// `TUNSETSTEERINGEBPF` with -1: no program chooses queues.
 pub(crate) fn clear_steering(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: TUNSETSTEERINGEBPF reads one `int`, the descriptor of a program or -1.
@@ -209,7 +222,7 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)
 }
 
-/// An ioctl that takes no argument and makes a descriptor: `TUNGETDEVNETNS`, `SIOCGSKNS`.
+/// An ioctl that takes no argument and makes a descriptor: `TUNGETDEVNETNS`, `SIOCGSKNS`, `NS_GET_USERNS`.
 struct GetNamespace<const OPCODE: Opcode>;
 
 // SAFETY: these ioctls take no argument, change nothing of ours, and return a new descriptor, which is thus nobody's yet.

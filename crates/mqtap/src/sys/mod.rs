@@ -20,7 +20,9 @@ use crate::name::IFNAMSIZ;
 pub(crate) mod flag {
     pub(crate) const TUN: u16 = 0x0001;
     pub(crate) const TAP: u16 = 0x0002;
+    pub(crate) const NAPI: u16 = 0x0010;
     pub(crate) const NO_CARRIER: u16 = 0x0040;
+    pub(crate) const BACKPRESSURE: u16 = 0x0080;
     pub(crate) const MULTI_QUEUE: u16 = 0x0100;
     pub(crate) const ATTACH_QUEUE: u16 = 0x0200;
     pub(crate) const DETACH_QUEUE: u16 = 0x0400;

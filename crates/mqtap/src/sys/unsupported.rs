@@ -14,6 +14,14 @@ use crate::name::InterfaceName;
 /// Whether there is anything behind this contract.
 pub(crate) const SUPPORTED: bool = false;
 
+/// A loaded eBPF program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    pub(crate) id: u32,
+    pub(crate) is_socket_filter: bool,
+    pub(crate) name: String,
+}
+
 macro_rules! unsupported {
     ($($name:ident($($argument:ty),*) -> $result:ty;)*) => {
         $(pub(crate) fn $name($(_: $argument),*) -> Result<$result, Errno> {
@@ -34,6 +42,8 @@ unsupported! {
     set_group(BorrowedFd<'_>, u32) -> ();
     vnet_header_size(BorrowedFd<'_>) -> i32;
     set_little_endian_header(BorrowedFd<'_>) -> ();
+    set_big_endian_header(BorrowedFd<'_>) -> ();
+    try_io_uring() -> ();
     clear_steering(BorrowedFd<'_>) -> ();
     device_namespace(BorrowedFd<'_>) -> OwnedFd;
     thread_namespace() -> OwnedFd;
@@ -46,6 +56,8 @@ unsupported! {
     is_tun_device(BorrowedFd<'_>) -> bool;
     send_buffer(BorrowedFd<'_>) -> i32;
     classic_filter_length(BorrowedFd<'_>) -> u16;
+    owner_of_namespace(BorrowedFd<'_>) -> OwnedFd;
+    programs() -> Vec<Program>;
     opened_in(BorrowedFd<'_>) -> OwnedFd;
     has_frames(BorrowedFd<'_>) -> bool;
     duplicate(u32, RawFd) -> OwnedFd;
@@ -85,6 +97,10 @@ pub(crate) fn spawn(_: &[&OsStr], _: Option<BorrowedFd<'_>>) -> io::Result<(Chil
 
 pub(crate) fn same_open_file(_: BorrowedFd<'_>, _: BorrowedFd<'_>) -> Option<bool> {
     None
+}
+
+pub(crate) fn in_private_child<const N: usize>(_: fn() -> [i32; N]) -> Result<[i32; N], Errno> {
+    Err(Errno::NOSYS)
 }
 
 pub(crate) fn same_file_elsewhere(_: (u32, RawFd), _: (u32, RawFd)) -> Option<bool> {

@@ -41,6 +41,13 @@ pub(crate) fn send_buffer(fd: impl AsFd) -> i32 {
     unsafe { ioctl(fd, Getter::<TUNGETSNDBUF, c_int>::new()) }.unwrap()
 }
 
+/// `TUNSETVNETHDRSZ`.
+pub(crate) fn set_vnet_header_size(fd: impl AsFd, bytes: c_int) {
+    const TUNSETVNETHDRSZ: u32 = opcode::write::<c_int>(b'T', 216);
+    // SAFETY: TUNSETVNETHDRSZ reads one `int`.
+    unsafe { ioctl(fd, Setter::<TUNSETVNETHDRSZ, c_int>::new(bytes)) }.unwrap();
+}
+
 /// `TUNATTACHFILTER` with a filter that lets everything through.
 pub(crate) fn attach_classic_filter(fd: impl AsFd) {
     const TUNATTACHFILTER: u32 = opcode::write::<libc::sock_fprog>(b'T', 213);

@@ -13,6 +13,8 @@ use super::GetNamespace;
 const TUNGETFILTER: Opcode = ioctl::opcode::read::<libc::sock_fprog>(b'T', 219);
 /// include/uapi/linux/sockios.h. tun answers it as sockets do.
 const SIOCGSKNS: Opcode = 0x894c;
+/// include/uapi/linux/nsfs.h
+const NS_GET_USERNS: Opcode = ioctl::opcode::none(0xb7, 1);
 
 /// Another descriptor for the open file behind a descriptor of another process. Needs the right to trace it.
 ///
@@ -48,4 +50,11 @@ pub(crate) fn same_file_elsewhere(a: (u32, RawFd), b: (u32, RawFd)) -> Option<bo
     // SAFETY: kcmp(KCMP_FILE) takes numbers only and changes nothing.
     let order = unsafe { libc::syscall(libc::SYS_kcmp, a.0, b.0, KCMP_FILE, a.1, b.1) };
     (order >= 0).then_some(order == 0)
+}
+
+/// The user namespace that a namespace belongs to. The kernel tells whoever is in it or in one above it, which is who may have
+/// capabilities there.
+pub(crate) fn owner_of_namespace(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // SAFETY: NS_GET_USERNS takes no argument.
+    unsafe { ioctl::ioctl(namespace, GetNamespace::<NS_GET_USERNS>) }
 }

@@ -1,0 +1,80 @@
+//! The interface among others.
+
+use super::{Finding, Id, Severity};
+use crate::inspect::Tap;
+use crate::link::Link;
+
+pub(super) fn examine(tap: &Tap) -> Vec<Finding> {
+    let bridge = tap.master.as_ref().filter(|master| master.kind.as_deref() == Some("bridge"));
+    [
+        interface_down(tap),
+        leftover(tap),
+        bridge.and_then(|bridge| bridge_mtu(tap, bridge)),
+        bridge.and_then(|bridge| bridge_down(tap, bridge)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn interface_down(tap: &Tap) -> Option<Finding> {
+    if tap.link.up || tap.open_queues() == 0 {
+        return None;
+    }
+    let name = tap.link.name;
+    // A queue of a single-queue tap is always attached.
+    let attached = tap.link.tun.is_none_or(|tun| !tun.multi_queue || tun.attached_queues > 0);
+    let severity = if attached { Severity::Error } else { Severity::Warning };
+    let cause = "Nothing leaves through an interface that is down, and frames written to a queue of it are refused (EIO).";
+    Some(
+        Finding::new(Id::InterfaceDown, severity, format!("{name} is in use and down"), cause)
+            .command(format!("ip link set dev {name} up")),
+    )
+}
+
+/// A tap that nobody uses, and nobody prepared for use.
+fn leftover(tap: &Tap) -> Option<Finding> {
+    let tun = tap.link.tun?;
+    if !tun.persistent || tap.open_queues() > 0 || tap.link.up || tap.link.master.is_some() {
+        return None;
+    }
+    let name = tap.link.name;
+    let flag = if tun.multi_queue {
+        "; without `multi_queue`, which this tap has, it fails with a bare \"Invalid argument\""
+    } else {
+        ""
+    };
+    let cause = format!(
+        "It is persistent, down, on no bridge, and no queue of it is open: prepared for later, or left over. If it should be gone: `ip tuntap del` is treacherous, since it says nothing about a name that does not exist{flag}."
+    );
+    Some(
+        Finding::new(Id::Leftover, Severity::Info, format!("nobody uses {name}"), cause)
+            .command(format!("mqtap delete {name}")),
+    )
+}
+
+fn bridge_mtu(tap: &Tap, bridge: &Link) -> Option<Finding> {
+    let (name, mtu) = (tap.link.name, tap.link.mtu);
+    if mtu == bridge.mtu {
+        return None;
+    }
+    let summary = format!("{name} has MTU {mtu}, its bridge {} has {}", bridge.name, bridge.mtu);
+    let cause = "A bridge drops, without an answer, frames that are longer than the port they leave by takes: short packets pass, long ones do not.";
+    Some(
+        Finding::new(Id::BridgeMtu, Severity::Warning, summary, cause)
+            .advise("tell the guest as well: its card should have the same MTU")
+            .command(format!("ip link set dev {name} mtu {}", bridge.mtu)),
+    )
+}
+
+fn bridge_down(tap: &Tap, bridge: &Link) -> Option<Finding> {
+    if bridge.up || !tap.link.up {
+        return None;
+    }
+    let cause = "A bridge that is down forwards nothing between its ports.";
+    let summary = format!("{} is a port of {}, which is down", tap.link.name, bridge.name);
+    Some(
+        Finding::new(Id::BridgeDown, Severity::Warning, summary, cause)
+            .command(format!("ip link set dev {} up", bridge.name)),
+    )
+}
