@@ -76,8 +76,13 @@ impl Backend {
     fn start_daemon(&mut self, namespace: &Namespace, logs: &Path) -> Result<()> {
         let mut command = namespace.command(mqtap_binary()?);
         command.arg("serve");
+        // As in the tests of the crates.
+        let engine = std::env::var("MQTAP_TEST_ENGINE").ok();
         for (index, (tap, socket)) in self.taps.iter().zip(&self.sockets).enumerate() {
-            command.arg("--netdev").arg(format!("tap,id=hn{index},ifname={},queues={}", tap.name, tap.pairs));
+            let engine = engine.as_ref().map(|engine| format!(",engine={engine}")).unwrap_or_default();
+            command
+                .arg("--netdev")
+                .arg(format!("tap,id=hn{index},ifname={},queues={}{engine}", tap.name, tap.pairs));
             command.arg("--socket").arg(socket);
         }
         if self.taps.iter().any(|tap| tap.client) {

@@ -27,3 +27,6 @@ mod queue_pair;
 #[allow(unsafe_code)]
 pub mod ring;
 pub mod worker;
+
+#[doc(hidden)]
+pub use engine::BurstIo;

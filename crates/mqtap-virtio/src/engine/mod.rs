@@ -3,12 +3,14 @@
 //! Frames go straight between guest memory and the kernel: the buffers of a chain are the `iovec`s of a system call.
 //! Everything here takes a [`Batch`](crate::ring::Batch), which keeps the memory its buffers point into mapped.
 
+mod bursts;
 mod guest;
 mod plan;
 mod read;
 mod uring;
 mod write;
 
+pub use bursts::BurstIo;
 pub(crate) use guest::copy_to_chain;
 pub(crate) use plan::PlanStore;
 pub(crate) use read::FrameReader;

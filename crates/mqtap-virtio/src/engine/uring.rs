@@ -11,12 +11,12 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use io_uring::{IoUring, opcode, types};
+use io_uring::{IoUring, opcode, squeue, types};
 
 use super::plan::Plan;
 
 /// Frames in one system call at most.
-const DEPTH: u32 = 128;
+pub(super) const DEPTH: u32 = 128;
 
 /// `IORING_ENTER_GETEVENTS` (include/uapi/linux/io_uring.h): wait for completions, and collect them.
 const GETEVENTS: u32 = 1;
@@ -53,36 +53,66 @@ impl Uring {
         first: usize,
     ) -> (&[i32], io::Result<()>) {
         let count = (plan.len() - first).min(DEPTH as usize);
-        self.outcomes.clear();
-        self.outcomes.resize(count, NOT_TRIED);
-        let file = types::Fd(tap.as_raw_fd());
-        let mut queue = self.ring.submission();
-        for number in 0..count {
-            let pieces = plan.pieces(first + number);
-            let entry = match pieces {
-                // One buffer needs no list.
-                [piece] if u32::try_from(piece.iov_len).is_ok() => {
-                    opcode::Write::new(file, piece.iov_base.cast(), piece.iov_len as u32)
-                        .offset(u64::MAX)
-                        .rw_flags(libc::RWF_NOWAIT)
-                        .build()
-                }
-                // At most UIO_MAXIOV pieces.
-                _ => opcode::Writev::new(file, pieces.as_ptr(), pieces.len() as u32)
+        // SAFETY: the entries have the kernel read from memory that `plan` borrows.
+        let result = unsafe { self.run(count, |number| write_entry(tap, plan.pieces(first + number))) };
+        (&self.outcomes, result)
+    }
+
+    /// Writes each of `frames`, at most [`DEPTH`]; outcomes as for [`write`](Self::write).
+    pub(super) fn write_slices(&mut self, tap: BorrowedFd<'_>, frames: &[&[u8]]) -> (&[i32], io::Result<()>) {
+        // SAFETY: the entries have the kernel read from `frames`.
+        let result = unsafe {
+            self.run(frames.len(), |number| {
+                let (start, length) = (frames[number].as_ptr(), frames[number].len());
+                opcode::Write::new(types::Fd(tap.as_raw_fd()), start, length as u32)
                     .offset(u64::MAX)
                     .rw_flags(libc::RWF_NOWAIT)
-                    .build(),
-            };
-            // SAFETY: the entry has the kernel read from memory that `plan` borrows, and `complete` does not return before
-            // the kernel has completed every entry that it took. Entries that it did not take stay in the queue and are
-            // never submitted: `complete` fails then, after which nothing but dropping is done with this instance.
-            if unsafe { queue.push(&entry.user_data(number as u64)) }.is_err() {
+                    .build()
+            })
+        };
+        (&self.outcomes, result)
+    }
+
+    /// Reads a frame into each of `buffers`, at most [`DEPTH`]; outcomes as `read` would have them.
+    pub(super) fn read_slices(
+        &mut self,
+        tap: BorrowedFd<'_>,
+        buffers: &mut [&mut [u8]],
+    ) -> (&[i32], io::Result<()>) {
+        let places: Vec<(*mut u8, usize)> =
+            buffers.iter_mut().map(|buffer| (buffer.as_mut_ptr(), buffer.len())).collect();
+        // SAFETY: the entries have the kernel write to `buffers`, which are borrowed mutably.
+        let result = unsafe {
+            self.run(places.len(), |number| {
+                let (start, length) = places[number];
+                opcode::Read::new(types::Fd(tap.as_raw_fd()), start, length as u32)
+                    .offset(u64::MAX)
+                    .rw_flags(libc::RWF_NOWAIT)
+                    .build()
+            })
+        };
+        (&self.outcomes, result)
+    }
+
+    /// Has the kernel carry out `count` entries, at most [`DEPTH`], and waits until it has.
+    ///
+    /// # Safety
+    /// What the entries point to must stay where it is until this returns. (Entries that the kernel did not take stay in the
+    /// queue. Then this fails, and nothing but dropping may be done with the instance, so that they are never submitted.)
+    unsafe fn run(&mut self, count: usize, entry: impl Fn(usize) -> squeue::Entry) -> io::Result<()> {
+        let count = count.min(DEPTH as usize);
+        self.outcomes.clear();
+        self.outcomes.resize(count, NOT_TRIED);
+        let mut queue = self.ring.submission();
+        for number in 0..count {
+            // SAFETY: by the caller's promise, and because `complete` does not return before the kernel has completed every
+            // entry that it took.
+            if unsafe { queue.push(&entry(number).user_data(number as u64)) }.is_err() {
                 break;
             }
         }
         drop(queue);
-        let result = self.complete();
-        (&self.outcomes, result)
+        self.complete()
     }
 
     /// Submits what is in the queue and waits until all that the kernel took of it is completed.
@@ -99,7 +129,7 @@ impl Uring {
             let submit = if result.is_ok() { left } else { 0 };
             // At most DEPTH.
             let wait = if submit > 0 { queued } else { taken } - completed;
-            // SAFETY: no argument is passed; the entries are sound by the argument in `write`.
+            // SAFETY: no argument is passed; the entries are sound by the argument in `run`.
             let entered =
                 unsafe { self.ring.submitter().enter::<()>(submit as u32, wait as u32, GETEVENTS, None) };
             match entered {
@@ -116,6 +146,24 @@ impl Uring {
                 }
             }
         }
+    }
+}
+
+fn write_entry(tap: BorrowedFd<'_>, pieces: &[libc::iovec]) -> squeue::Entry {
+    let file = types::Fd(tap.as_raw_fd());
+    match pieces {
+        // One buffer needs no list.
+        [piece] if u32::try_from(piece.iov_len).is_ok() => {
+            opcode::Write::new(file, piece.iov_base.cast(), piece.iov_len as u32)
+                .offset(u64::MAX)
+                .rw_flags(libc::RWF_NOWAIT)
+                .build()
+        }
+        // At most UIO_MAXIOV pieces.
+        _ => opcode::Writev::new(file, pieces.as_ptr(), pieces.len() as u32)
+            .offset(u64::MAX)
+            .rw_flags(libc::RWF_NOWAIT)
+            .build(),
     }
 }
 
