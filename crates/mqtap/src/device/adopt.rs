@@ -1,6 +1,6 @@
 //! Taking over queues that somebody else opened.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -9,82 +9,130 @@ use rustix::io::Errno;
 use super::namespace::visit_device;
 use super::open::used_by_others;
 use super::{Error, MAX_QUEUES, TapDevice, known};
-use crate::fd;
+use crate::fd::{self, InheritError};
 use crate::link::{Link, Links};
 use crate::name::InterfaceName;
+use crate::offload::Offloads;
 use crate::queue::TapQueue;
 use crate::sys::{self, flag};
 
 /// What one descriptor turned out to be.
-struct Found {
-    number: RawFd,
+struct Found<'a> {
+    fd: BorrowedFd<'a>,
     name: InterfaceName,
     flags: u16,
     /// Where its device is; the kernel tells only those who may administer it.
     namespace: Option<OwnedFd>,
 }
 
-impl Found {
+impl Found<'_> {
+    fn number(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
     fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0
     }
 
     fn wrong(&self, problem: &'static str) -> Error {
-        Error::FdFlags { fd: self.number, interface: self.name, problem }
+        Error::FdFlags { fd: self.number(), interface: self.name, problem }
     }
 }
 
+/// Takes over inherited queues, by their numbers.
 pub(super) fn adopt(numbers: &[RawFd]) -> Result<TapDevice, Error> {
     if !sys::SUPPORTED {
         return Err(Error::Unsupported);
     }
-    if numbers.is_empty() || numbers.len() > usize::from(MAX_QUEUES) {
-        return Err(Error::QueueCount(numbers.len()));
+    numbers.iter().try_for_each(|&number| fd::check(number))?;
+    let device = sys::with_inherited(numbers, look)??;
+    // Last what changes the open files, which their former users may share.
+    Ok(device.with(sys::claim_inherited(numbers, prepare)?))
+}
+
+/// Takes over queues that are this process's already.
+pub(super) fn adopt_owned(fds: Vec<OwnedFd>) -> Result<TapDevice, Error> {
+    let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+    let device = look(&borrowed)?;
+    for &fd in &borrowed {
+        let number = fd.as_raw_fd();
+        prepare(fd).map_err(|errno| InheritError::Prepare { fd: number, errno })?;
     }
-    let found = numbers.iter().map(|&number| examine(number)).collect::<Result<Vec<_>, _>>()?;
+    Ok(device.with(fds))
+}
+
+fn prepare(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    sys::set_close_on_exec(fd).and_then(|()| sys::set_nonblocking(fd))
+}
+
+/// A device of which the queues are known, and not ours yet.
+struct Adopted {
+    link: Link,
+    links: Links,
+    name: InterfaceName,
+    multi_queue: bool,
+    vnet_header: bool,
+    persistent: bool,
+    supported_offloads: Offloads,
+}
+
+impl Adopted {
+    fn with(self, fds: Vec<OwnedFd>) -> TapDevice {
+        let Self { link, links, name, multi_queue, vnet_header, persistent, supported_offloads } = self;
+        let queue = |(index, fd)| Arc::new(TapQueue::new(fd, index, name, multi_queue));
+        TapDevice {
+            queues: (0..).zip(fds).map(queue).collect(),
+            name,
+            index: link.index,
+            multi_queue,
+            vnet_header,
+            persistent: AtomicBool::new(persistent),
+            supported_offloads,
+            links: Arc::new(links),
+        }
+    }
+}
+
+/// Are these the queues of one tap? Sets what it may have inherited from former users.
+fn look(fds: &[BorrowedFd<'_>]) -> Result<Adopted, Error> {
+    if !sys::SUPPORTED {
+        return Err(Error::Unsupported);
+    }
+    if fds.is_empty() || fds.len() > usize::from(MAX_QUEUES) {
+        return Err(Error::QueueCount(fds.len()));
+    }
+    let found = fds.iter().map(|&fd| examine(fd)).collect::<Result<Vec<_>, _>>()?;
     agree(&found)?;
     let first = &found[0];
-    let (name, multi_queue, vnet_header) =
-        (first.name, first.has(flag::MULTI_QUEUE), first.has(flag::VNET_HDR));
-    let (links, link) = sys::with_inherited(first.number, |fd| visit_device(fd, || find(first)))??;
-
-    // Last what changes the device, and the open files, which their former users may share.
+    let (name, vnet_header) = (first.name, first.has(flag::VNET_HDR));
+    let (links, link) = visit_device(first.fd, || find(first))?;
     let our_attached = found.iter().filter(|one| !one.has(flag::DETACH_QUEUE)).count();
     let used = used_by_others(&link, our_attached as u32);
-    let supported_offloads =
-        sys::with_inherited(first.number, |fd| known::set_unless(used, fd, name, vnet_header))??;
-    let prepare = |fd: BorrowedFd<'_>| sys::set_close_on_exec(fd).and_then(|()| sys::set_nonblocking(fd));
-    let fds = sys::claim_inherited(numbers, prepare)?;
-    Ok(TapDevice {
-        queues: (0..)
-            .zip(fds)
-            .map(|(index, fd)| Arc::new(TapQueue::new(fd, index, name, multi_queue)))
-            .collect(),
+    let supported_offloads = known::set_unless(used, first.fd, name, vnet_header)?;
+    Ok(Adopted {
+        link,
+        links,
         name,
-        index: link.index,
-        multi_queue,
+        multi_queue: first.has(flag::MULTI_QUEUE),
         vnet_header,
-        persistent: AtomicBool::new(first.has(flag::PERSIST)),
+        persistent: first.has(flag::PERSIST),
         supported_offloads,
-        links: Arc::new(links),
     })
 }
 
 /// Is it a queue of a tap?
-fn examine(number: RawFd) -> Result<Found, Error> {
-    fd::check(number)?;
-    let (interface, namespace) = sys::with_inherited(number, |fd| {
-        if !sys::is_tun_device(fd).unwrap_or(false) {
-            return Err(Error::NotATapFd(number));
-        }
-        let interface = sys::interface(fd).map_err(|errno| match errno {
-            Errno::BADFD => Error::NoDevice(number),
-            _ => Error::NotATapFd(number),
-        })?;
-        Ok((interface, sys::device_namespace(fd).ok()))
-    })??;
+fn examine(fd: BorrowedFd<'_>) -> Result<Found<'_>, Error> {
+    let number = fd.as_raw_fd();
+    if !sys::is_tun_device(fd).unwrap_or(false) {
+        return Err(Error::NotATapFd(number));
+    }
+    let interface = sys::interface(fd).map_err(|errno| match errno {
+        Errno::BADFD => Error::NoDevice(number),
+        _ => Error::NotATapFd(number),
+    })?;
+    let namespace = sys::device_namespace(fd).ok();
     let name = InterfaceName::from_kernel(interface.name).map_err(|_| Error::NotATapFd(number))?;
-    let found = Found { number, name, flags: interface.flags, namespace };
+    let found = Found { fd, name, flags: interface.flags, namespace };
     if found.has(flag::TUN) {
         return Err(found.wrong("is a tun, which carries IP packets; a virtual NIC needs a tap"));
     }
@@ -92,18 +140,15 @@ fn examine(number: RawFd) -> Result<Found, Error> {
 }
 
 /// Are they different queues of one device?
-fn agree(found: &[Found]) -> Result<(), Error> {
+fn agree(found: &[Found<'_>]) -> Result<(), Error> {
     let first = &found[0];
     for (i, one) in found.iter().enumerate() {
         for other in &found[..i] {
-            if other.number == one.number {
-                return Err(Error::FdTwice(one.number));
+            if other.number() == one.number() {
+                return Err(Error::FdTwice(one.number()));
             }
-            if sys::with_inherited(other.number, |a| {
-                sys::with_inherited(one.number, |b| sys::same_open_file(a, b))
-            })?? == Some(true)
-            {
-                return Err(Error::SameQueue(other.number, one.number));
+            if sys::same_open_file(other.fd, one.fd) == Some(true) {
+                return Err(Error::SameQueue(other.number(), one.number()));
             }
         }
         if found.len() > 1 && !one.has(flag::MULTI_QUEUE) {
@@ -117,9 +162,9 @@ fn agree(found: &[Found]) -> Result<(), Error> {
         };
         if one.name != first.name || elsewhere {
             return Err(Error::OtherDevice {
-                first_fd: first.number,
+                first_fd: first.number(),
                 first: first.name,
-                fd: one.number,
+                fd: one.number(),
                 other: one.name,
             });
         }
@@ -131,7 +176,7 @@ fn agree(found: &[Found]) -> Result<(), Error> {
 }
 
 /// The interface as netlink sees it, from inside its namespace.
-fn find(first: &Found) -> Result<(Links, Link), Error> {
+fn find(first: &Found<'_>) -> Result<(Links, Link), Error> {
     let links = Links::open()?;
     let link = links.find(first.name)?.ok_or(Error::Changed(first.name))?;
     // A namesake in our namespace, if we could not find out where the device is?

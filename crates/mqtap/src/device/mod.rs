@@ -151,6 +151,14 @@ impl TapDevice {
         adopt::adopt(numbers)
     }
 
+    /// Takes over queues of one device that this process was handed over a socket, say. As [`adopt`](Self::adopt) else.
+    ///
+    /// # Errors
+    /// See [`Error`]. The descriptors are closed.
+    pub fn adopt_owned(queues: Vec<OwnedFd>) -> Result<Self, Error> {
+        adopt::adopt_owned(queues)
+    }
+
     /// The interface's name when it was opened.
     #[must_use]
     pub fn name(&self) -> InterfaceName {

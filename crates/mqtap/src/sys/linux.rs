@@ -289,15 +289,17 @@ pub(crate) fn check_inherited(number: RawFd) -> Result<(), InheritError> {
     }
 }
 
-/// Looks at an inherited descriptor without taking it.
+/// Looks at inherited descriptors without taking them.
 pub(crate) fn with_inherited<R>(
-    number: RawFd,
-    look: impl FnOnce(BorrowedFd<'_>) -> R,
+    numbers: &[RawFd],
+    look: impl FnOnce(&[BorrowedFd<'_>]) -> R,
 ) -> Result<R, InheritError> {
-    check_inherited(number)?;
-    // SAFETY: `number` is not -1 (it was found open), and what `look` gets cannot outlive it. If somebody closed the
+    numbers.iter().try_for_each(|&number| check_inherited(number))?;
+    // SAFETY: no number is -1 (it was found open), and what `look` gets cannot outlive it. If somebody closed a
     // number meanwhile, what happens to it is an error of a system call: no memory is behind it.
-    Ok(look(unsafe { BorrowedFd::borrow_raw(number) }))
+    let borrow = |&number: &RawFd| unsafe { BorrowedFd::borrow_raw(number) };
+    let fds: Vec<BorrowedFd<'_>> = numbers.iter().map(borrow).collect();
+    Ok(look(&fds))
 }
 
 /// Takes inherited descriptors, once each of them was found to be there and was prepared: all, or none.
@@ -312,9 +314,11 @@ pub(crate) fn claim_inherited(
             return Err(InheritError::Taken(number));
         }
     }
-    for &fd in numbers {
-        with_inherited(fd, &prepare)?.map_err(|errno| InheritError::Prepare { fd, errno })?;
-    }
+    with_inherited(numbers, |fds| {
+        fds.iter().try_for_each(|&fd| {
+            prepare(fd).map_err(|errno| InheritError::Prepare { fd: fd.as_raw_fd(), errno })
+        })
+    })??;
     let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(&taken) = numbers.iter().find(|number| claimed.contains(number)) {
         return Err(InheritError::Taken(taken));

@@ -112,10 +112,10 @@ pub(crate) fn check_inherited(number: RawFd) -> Result<(), InheritError> {
 }
 
 pub(crate) fn with_inherited<R>(
-    number: RawFd,
-    _: impl FnOnce(BorrowedFd<'_>) -> R,
+    numbers: &[RawFd],
+    _: impl FnOnce(&[BorrowedFd<'_>]) -> R,
 ) -> Result<R, InheritError> {
-    Err(InheritError::NotOpen(number))
+    Err(InheritError::NotOpen(numbers.first().copied().unwrap_or_default()))
 }
 
 pub(crate) fn claim_inherited(

@@ -99,8 +99,8 @@ impl VhostNet {
 /// Is it a vhost-net handle? Answers with its features.
 fn examine(number: RawFd) -> Result<u64, Error> {
     fd::check(number)?;
-    sys::with_inherited(number, |fd| match sys::vhost::is_vhost_net(fd) {
-        Ok(true) => sys::vhost::features(fd).map_err(|_| Error::NotVhostNet(number)),
+    sys::with_inherited(&[number], |fds| match sys::vhost::is_vhost_net(fds[0]) {
+        Ok(true) => sys::vhost::features(fds[0]).map_err(|_| Error::NotVhostNet(number)),
         _ => Err(Error::NotVhostNet(number)),
     })?
 }
@@ -109,9 +109,8 @@ fn examine(number: RawFd) -> Result<u64, Error> {
 fn differ(numbers: &[RawFd]) -> Result<(), Error> {
     for (i, &one) in numbers.iter().enumerate() {
         for &other in &numbers[..i] {
-            let same =
-                || sys::with_inherited(other, |a| sys::with_inherited(one, |b| sys::same_open_file(a, b)));
-            if one == other || same()?? == Some(true) {
+            let same = || sys::with_inherited(&[other, one], |fds| sys::same_open_file(fds[0], fds[1]));
+            if one == other || same()? == Some(true) {
                 return Err(Error::SameHandle(other, one));
             }
         }
