@@ -49,6 +49,15 @@ impl MacAddress {
     }
 }
 
+impl MacAddress {
+    /// Whether an interface can have it: not a group's, and not all zeros (include/linux/etherdevice.h:
+    /// `is_valid_ether_addr`).
+    #[must_use]
+    pub fn is_station(self) -> bool {
+        !self.is_multicast() && self.0 != [0; 6]
+    }
+}
+
 impl From<[u8; 6]> for MacAddress {
     fn from(octets: [u8; 6]) -> Self {
         Self(octets)

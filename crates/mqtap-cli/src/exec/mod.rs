@@ -20,7 +20,7 @@ pub(crate) use args::Arguments;
 use identity::Identity;
 use launch::{FIRST, Failure, Launch, Reserved};
 
-use crate::per_nic::{ids, known, not_shared, pick};
+use crate::per_nic::{agree, ids, known, not_shared, pick};
 use crate::{Error, descriptors, exit};
 
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
@@ -96,6 +96,7 @@ impl Plan {
         not_shared(&arguments.mac, &ids)?;
         known("--mac", &arguments.mac, &ids)?;
         let macs = ids.iter().map(|id| pick("--mac", &arguments.mac, id)).collect::<Result<Vec<_>, _>>()?;
+        arguments.netdev.iter().zip(&macs).try_for_each(|(netdev, mac)| agree(netdev, *mac, None))?;
         let mut first = FIRST;
         let netdevs: Vec<Handover> = arguments
             .netdev

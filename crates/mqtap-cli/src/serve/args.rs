@@ -8,7 +8,7 @@ use clap::{ArgMatches, Args};
 use mqtap::MacAddress;
 use mqtap::netdev::Options;
 
-use crate::per_nic::{PerNic, ids, known, not_shared, pick, split};
+use crate::per_nic::{PerNic, agree, ids, known, not_shared, pick, split};
 
 /// Serve TAP devices to virtual machines over vhost-user.
 ///
@@ -39,11 +39,11 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) client: bool,
 
-    /// MAC address of the guest, for VMMs that ask the backend for it (QEMU does not).
+    /// MAC address of the guest, for VMMs that ask the backend for it (QEMU does not). The netdev's mac= is that of the host's end.
     #[arg(long, value_name = "[ID=]MAC")]
     pub(crate) mac: Vec<PerNic<MacAddress>>,
 
-    /// MTU of the tap, in bytes; the guest is told.
+    /// MTU of the tap, in bytes, also of one that exists (the netdev's mtu= is for a new one); the guest is told.
     #[arg(long, value_name = "[ID=]BYTES", value_parser = parse_mtu)]
     pub(crate) mtu: Vec<PerNic<u32>>,
 
@@ -186,11 +186,13 @@ impl Arguments {
             .zip(endpoints)
             .map(|(netdev, endpoint)| {
                 let id = netdev.id.as_str();
+                let (mac, mtu) = (pick("--mac", &self.mac, id)?, pick("--mtu", &self.mtu, id)?);
+                agree(netdev, mac, mtu)?;
                 Ok(NicRequest {
                     netdev: netdev.clone(),
                     endpoint: endpoint.clone(),
-                    mac: pick("--mac", &self.mac, id)?,
-                    mtu: pick("--mtu", &self.mtu, id)?,
+                    mac,
+                    mtu,
                     queue_size: pick("--queue-size", &self.queue_size, id)?,
                     workers: pick("--workers", &self.workers, id)?,
                     cpus: pick("--cpus", &self.cpus, id)?.map_or_else(Vec::new, |list| list.0),

@@ -64,6 +64,10 @@ pub(crate) fn wrong_usage_is_2_and_opens_nothing() -> TestResult {
         ("exec --netdev tap,id=a,ifname=tap0 --mac b=52:54:00:12:34:56 -- true", "no netdev with id=b"),
         ("exec --netdev tap,id=a,ifname=tap0 --mac 1:2 -- true", "MAC address"),
         (
+            "exec --netdev tap,id=a,mac=02:00:00:00:00:01 --mac 02:00:00:00:00:01 -- true",
+            "one of them must be another",
+        ),
+        (
             "exec --netdev tap,id=a --netdev tap,id=b --mac 52:54:00:12:34:56 -- true",
             "cannot share one --mac",
         ),

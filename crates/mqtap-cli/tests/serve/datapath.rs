@@ -42,7 +42,7 @@ pub(crate) fn received(driver: &mut Driver, pairs: u16) -> Result<Vec<(u16, Vec<
 }
 
 /// Sends from the guest on each of the pairs and sees it arrive; sends flows to the guest until each pair has got one.
-fn exercise(driver: &mut Driver, socket: &UdpSocket, pairs: u16, number: u8) -> TestResult {
+pub(crate) fn exercise(driver: &mut Driver, socket: &UdpSocket, pairs: u16, number: u8) -> TestResult {
     let path = path("tap0", number)?;
     let mut buffer = [0; 65536];
     for pair in 0..pairs {

@@ -6,6 +6,7 @@ mod datapath;
 mod engines;
 mod hostile;
 mod lifecycle;
+mod places;
 mod programs;
 mod usage;
 
@@ -53,11 +54,13 @@ mqtap_test_support::tests!(
     a_slow_script_holds_no_other_nic_up,
     sigterm_while_a_script_runs_undoes_the_netdev,
     br_puts_the_tap_on_the_bridge_while_it_is_served,
+    netns_has_the_tap_and_its_frames,
 );
 
 use datapath::*;
 use engines::*;
 use hostile::*;
 use lifecycle::*;
+use places::*;
 use programs::*;
 use usage::*;

@@ -40,6 +40,14 @@ pub(crate) fn wrong_usage_is_exit_status_2() -> TestResult {
             "serve --netdev tap,id=a --socket /tmp/x --netdev tap,id=b --socket /tmp/y --mac 52:54:00:00:00:01",
             "cannot share one --mac",
         ),
+        (
+            "serve --netdev tap,id=a,mac=02:00:00:00:00:01 --socket /tmp/x --mac 02:00:00:00:00:01",
+            "mac=02:00:00:00:00:01 is the address of the host's end of the tap, and --mac that of the guest",
+        ),
+        (
+            "serve --netdev tap,id=a,mtu=1400 --socket /tmp/x --mtu 1500",
+            "mtu=1400 and --mtu 1500 contradict each other",
+        ),
         ("frobnicate", "frobnicate"),
     ];
     for (arguments, expected) in cases {

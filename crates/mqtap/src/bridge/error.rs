@@ -99,7 +99,7 @@ fn not_found_remedy(bridge: InterfaceName, elsewhere: &[String]) -> String {
     match elsewhere {
         [] => format!("; make it with `ip link add {bridge} type bridge` and `ip link set {bridge} up`"),
         [one, ..] => format!(
-            "; there is one in the namespace {}: both must be in one, so start mqtap with `ip netns exec {one} …`",
+            "; there is one in the namespace {}: both must be in one, so name it with netns={one}",
             elsewhere.join(", ")
         ),
     }

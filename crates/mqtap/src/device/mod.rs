@@ -75,8 +75,8 @@ pub struct OpenOptions {
     pub send_buffer: Option<u32>,
     /// Whether the device outlives its last queue.
     pub persist: Option<bool>,
-    /// User that may open it, by the side of those who have CAP_NET_ADMIN. A device with neither owner nor group may be
-    /// opened by everybody.
+    /// User that may open it, by the side of those who have CAP_NET_ADMIN, if it is made: a device that exists keeps its owner
+    /// and group. A device with neither may be opened by everybody.
     pub owner: Option<u32>,
     /// Group whose members may open it. Together with an owner it narrows: only this user, and only as a member of this
     /// group.

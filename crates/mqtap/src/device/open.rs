@@ -69,7 +69,9 @@ impl Opening {
             verify(fd.as_fd(), name, self.flags)?;
             self.device.queues.push(Arc::new(TapQueue::new(fd, queue, name, multi_queue)));
         }
-        verify_joined(&self.device, self.options.exclusive || self.options.create_new)
+        // Whoever came in before the owner of a new device was said is not to stay.
+        let owned = self.is_new() && (self.options.owner.is_some() || self.options.group.is_some());
+        verify_joined(&self.device, self.options.exclusive || self.options.create_new || owned)
     }
 
     /// Makes the settings that were asked for.
@@ -84,10 +86,7 @@ impl Opening {
         if options.start_detached {
             device.attach_first(0)?;
         }
-        // Last, because these outlive a failure.
-        if !self.is_new() {
-            own(device, options)?;
-        }
+        // Last, because this outlives a failure.
         if let Some(persist) = options.persist {
             device.set_persist(persist)?;
         }

@@ -7,6 +7,7 @@ use super::fds;
 use super::name::OptionName;
 use super::options::{CarrierMode, Engine, Id, Options, Qdisc, Script, VhostMode};
 use super::{suggest, value};
+use crate::account::Account;
 use crate::name::InvalidName;
 
 /// Reads options from pairs of name and value, both as text.
@@ -96,6 +97,16 @@ fn set(options: &mut Options, option: OptionName, text: String) -> Result<(), Op
             let choices = [Qdisc::Noqueue, Qdisc::Mq];
             options.qdisc = choice(option, text, choices, Qdisc::as_str, Qdisc::CHOICES)?;
         }
+        Name::Netns => {
+            options.netns = Some(text.parse().map_err(|source| OptionsError::InvalidNamespace { source })?);
+        }
+        Name::Persist => options.persist = Some(switch(option, text)?),
+        Name::User => options.user = Some(account(option, &text)?),
+        Name::Group => options.group = Some(account(option, &text)?),
+        Name::Mac => {
+            options.mac = Some(text.parse().map_err(|_| OptionsError::InvalidMac { value: text })?);
+        }
+        Name::Mtu => options.mtu = Some(number(option, text)?),
         Name::Engine => {
             let choices = [Engine::Auto, Engine::Syscall, Engine::IoUring];
             options.engine = choice(option, text, choices, Engine::as_str, Engine::CHOICES)?;
@@ -106,6 +117,10 @@ fn set(options: &mut Options, option: OptionName, text: String) -> Result<(), Op
 
 fn interface<T: FromStr<Err = InvalidName>>(option: OptionName, text: &str) -> Result<T, OptionsError> {
     text.parse().map_err(|source| OptionsError::InvalidInterfaceName { option, source })
+}
+
+fn account(option: OptionName, text: &str) -> Result<Account, OptionsError> {
+    text.parse().map_err(|source| OptionsError::InvalidAccount { option, source })
 }
 
 fn number(option: OptionName, value: String) -> Result<u32, OptionsError> {

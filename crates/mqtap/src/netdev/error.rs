@@ -5,10 +5,15 @@ use thiserror::Error;
 use super::name::OptionName;
 use super::options::MAX_SEND_BUFFER;
 use super::text::{
-    Count, DidYouMean, Nth, Shown, Twice, Words, empty_advice, expected_fd, opened_elsewhere_advice,
-    option_advice, range_of, script_advice, source_advice, standard_stream, type_advice,
+    Count, DidYouMean, Nth, Shown, Twice, Words, empty_advice, expected_fd, not_a_station,
+    opened_elsewhere_advice, option_advice, range_of, script_advice, source_advice, standard_stream,
+    type_advice,
 };
-use super::value::{NumberError, SizeError};
+use super::value::{NumberError, ProgramError, SizeError};
+use crate::account::AccountError;
+use crate::device::InvalidNamespace;
+use crate::link::{MAX_MTU, MIN_MTU};
+use crate::mac::MacAddress;
 use crate::name;
 
 /// A mistake in netdev options.
@@ -379,28 +384,49 @@ pub enum OptionsError {
         /// How many file descriptors are given.
         given: usize,
     },
-}
-
-/// Why a text is not a program to run.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum ProgramError {
-    /// A name alone, which looks as if `PATH` were searched.
-    #[error("it has no `/`, and PATH is not searched; write the whole path, or `./` before it for the current directory{}", if *.script { "; for no script write `no`" } else { "" })]
-    NotAPath {
-        /// Whether it is the value of `script` or `downscript`.
-        script: bool,
+    /// A network namespace that is none.
+    #[error("netns: {source}")]
+    InvalidNamespace {
+        /// What is wrong with it.
+        source: InvalidNamespace,
     },
-    /// A path that ends in a slash.
-    #[error("it ends in `/`, so it is a directory and not a program")]
-    Directory,
-    /// A NUL byte inside.
-    #[error("it contains a NUL byte, which no path can have")]
-    Nul,
-    /// A path from code that cannot be written as text.
-    #[error("it is not UTF-8, so it cannot be printed back")]
-    NotUtf8,
-    /// Nothing but blanks.
-    #[error("there is no program in it")]
-    Blank,
+
+    /// A user or a group that is none.
+    #[error("{option}: {source}")]
+    InvalidAccount {
+        /// `user` or `group`.
+        option: OptionName,
+        /// What is wrong with it.
+        source: AccountError,
+    },
+
+    /// A MAC address that is none.
+    #[error(
+        "mac={}: it is not a MAC address such as 02:00:00:00:00:01; mac= is that of the interface, the host's end of the tap: the guest's \
+         belongs to the NIC", Shown(.value)
+    )]
+    InvalidMac {
+        /// The value.
+        value: String,
+    },
+
+    /// An address that no interface can have.
+    #[error("mac={mac}: an interface has an address of its own, and this is {}", not_a_station(*.mac))]
+    NotAStation {
+        /// The address.
+        mac: MacAddress,
+    },
+
+    /// An MTU that no tap can have.
+    #[error("mtu={mtu}: the MTU of a tap is {MIN_MTU} to {MAX_MTU} bytes")]
+    MtuOutOfRange {
+        /// How many bytes were asked for.
+        mtu: u32,
+    },
+
+    /// `persist=on`, and a new name each time.
+    #[error(
+        "persist=on needs a name, as in `ifname=tap0`: an interface that gets another name each time would be left over each time"
+    )]
+    PersistWithoutName,
 }

@@ -42,11 +42,11 @@ mod text;
 mod validate;
 mod value;
 
-pub use error::{OptionsError, ProgramError};
+pub use error::OptionsError;
 pub use handover::{Handover, Template, TemplateError};
 pub use name::OptionName;
 pub use open::{Error, Netdev, OpenMode};
 pub use options::{CarrierMode, Engine, Id, MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script, VhostMode};
-pub use value::{NumberError, SizeError};
+pub use value::{NumberError, ProgramError, SizeError};
 
 pub use crate::program::{Denied, RunError, TIME_LIMIT as PROGRAM_TIME_LIMIT};

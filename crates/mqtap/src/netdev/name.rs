@@ -48,6 +48,18 @@ pub enum OptionName {
     Exclusive,
     /// `qdisc`, which QEMU does not have.
     Qdisc,
+    /// `netns`, which QEMU does not have.
+    Netns,
+    /// `persist`, which QEMU does not have.
+    Persist,
+    /// `user`, which QEMU does not have.
+    User,
+    /// `group`, which QEMU does not have.
+    Group,
+    /// `mac`, which QEMU does not have.
+    Mac,
+    /// `mtu`, which QEMU does not have.
+    Mtu,
     /// `engine`, which QEMU does not have.
     Engine,
 }
@@ -75,6 +87,12 @@ impl OptionName {
         Self::Carrier,
         Self::Exclusive,
         Self::Qdisc,
+        Self::Netns,
+        Self::Persist,
+        Self::User,
+        Self::Group,
+        Self::Mac,
+        Self::Mtu,
         Self::Engine,
     ];
 
@@ -101,6 +119,12 @@ impl OptionName {
             Self::Carrier => "carrier",
             Self::Exclusive => "exclusive",
             Self::Qdisc => "qdisc",
+            Self::Netns => "netns",
+            Self::Persist => "persist",
+            Self::User => "user",
+            Self::Group => "group",
+            Self::Mac => "mac",
+            Self::Mtu => "mtu",
             Self::Engine => "engine",
         }
     }
@@ -118,12 +142,12 @@ impl OptionName {
 
     /// Whether the value is on or off, so that the bare name may stand for `on`.
     pub(super) const fn is_switch(self) -> bool {
-        matches!(self, Self::VnetHdr | Self::Vhost | Self::Vhostforce | Self::Exclusive)
+        matches!(self, Self::VnetHdr | Self::Vhost | Self::Vhostforce | Self::Exclusive | Self::Persist)
     }
 
     /// Whether a comma can be part of a sensible value (written `,,`).
     pub(super) const fn may_contain_comma(self) -> bool {
-        matches!(self, Self::Ifname | Self::Br | Self::Script | Self::Downscript | Self::Helper)
+        matches!(self, Self::Ifname | Self::Br | Self::Script | Self::Downscript | Self::Helper | Self::Netns)
     }
 
     /// A whole option a person can copy.
@@ -149,6 +173,12 @@ impl OptionName {
             Self::Carrier => "carrier=guest",
             Self::Exclusive => "exclusive=on",
             Self::Qdisc => "qdisc=noqueue",
+            Self::Netns => "netns=blue",
+            Self::Persist => "persist=on",
+            Self::User => "user=alice",
+            Self::Group => "group=kvm",
+            Self::Mac => "mac=02:00:00:00:00:01",
+            Self::Mtu => "mtu=9000",
             Self::Engine => "engine=auto",
         }
     }

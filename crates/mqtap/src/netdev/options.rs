@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::error::OptionsError;
-use crate::{InterfaceName, NameRequest};
+use crate::{Account, InterfaceName, MacAddress, NameRequest, Namespace};
 
 /// The most queues a tap device can have (`MAX_TAP_QUEUES` in the kernel's `drivers/net/tun.c`).
 pub const MAX_QUEUES: u32 = 256;
@@ -63,6 +63,20 @@ pub struct Options {
     pub exclusive: bool,
     /// `qdisc`: the queueing discipline of an interface that is created. Not in QEMU.
     pub qdisc: Qdisc,
+    /// `netns`: the network namespace that the interface is in, or is to be in. Not in QEMU.
+    pub netns: Option<Namespace>,
+    /// `persist`: whether an interface that is created stays when the netdev ends. Not in QEMU.
+    pub persist: Option<bool>,
+    /// `user`: who may open an interface that is created. With `persist`, and neither `user` nor `group`, the user who creates it.
+    /// Not in QEMU.
+    pub user: Option<Account>,
+    /// `group`: whose members may open an interface that is created. Together with `user` it narrows: both must match. Not in
+    /// QEMU.
+    pub group: Option<Account>,
+    /// `mac`: the address of an interface that is created: the host's end, not the guest's. Not in QEMU.
+    pub mac: Option<MacAddress>,
+    /// `mtu`: the MTU of an interface that is created, in bytes. Not in QEMU.
+    pub mtu: Option<u32>,
     /// `engine`: how `mqtap serve` writes bursts of frames to the interface. Not in QEMU.
     pub engine: Engine,
 }
@@ -90,6 +104,12 @@ impl Options {
             carrier: CarrierMode::default(),
             exclusive: false,
             qdisc: Qdisc::default(),
+            netns: None,
+            persist: None,
+            user: None,
+            group: None,
+            mac: None,
+            mtu: None,
             engine: Engine::default(),
         }
     }

@@ -55,6 +55,12 @@ impl Options {
             Name::Exclusive => Value::Switch(true),
             Name::Qdisc if self.qdisc == Qdisc::default() => return None,
             Name::Qdisc => text(&self.qdisc.as_str()),
+            Name::Netns => text(self.netns.as_ref()?),
+            Name::Persist => Value::Switch(self.persist?),
+            Name::User => text(self.user.as_ref()?),
+            Name::Group => text(self.group.as_ref()?),
+            Name::Mac => text(&self.mac?),
+            Name::Mtu => Value::Number(self.mtu?.into()),
             Name::Engine if self.engine == Engine::default() => return None,
             Name::Engine => text(&self.engine.as_str()),
         })

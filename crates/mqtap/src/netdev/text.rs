@@ -4,6 +4,8 @@ use std::fmt;
 
 use super::name::OptionName;
 use super::options::MAX_QUEUES;
+use crate::link::{MAX_MTU, MIN_MTU};
+use crate::mac::MacAddress;
 
 /// Text from outside inside a message: cut to a readable length, control characters escaped.
 pub(super) struct Shown<'a>(pub(super) &'a str);
@@ -90,6 +92,7 @@ impl fmt::Display for Twice {
 pub(super) fn range_of(option: OptionName) -> String {
     match option {
         OptionName::Queues => format!("1 to {MAX_QUEUES}"),
+        OptionName::Mtu => format!("{MIN_MTU} to {MAX_MTU}"),
         _ => format!("0 to {}", u32::MAX),
     }
 }
@@ -110,7 +113,10 @@ pub(super) fn type_advice(found: &str) -> &'static str {
 
 pub(super) fn option_advice(option: &str, suggestion: Option<OptionName>) -> String {
     match (option, suggestion) {
-        ("mac" | "macaddr", _) => "; the MAC address belongs to the NIC, not to the netdev".to_owned(),
+        ("macaddr", _) => {
+            "; the guest's MAC address belongs to the NIC, and that of the host's end of the tap is mac="
+                .to_owned()
+        }
         ("vlan" | "name" | "netdev", _) | (_, None) => {
             let names: Vec<&str> = OptionName::ALL.iter().map(|name| name.as_str()).collect();
             format!("; the options are {}", Words(&names))
@@ -161,11 +167,18 @@ pub(super) fn opened_elsewhere_advice(option: OptionName, source: OptionName) ->
         OptionName::VnetHdr => {
             format!("{opener} has decided on the header; leave out vnet_hdr=, it is found out")
         }
+        OptionName::Netns => {
+            format!("{opener} has opened it where it is, which is found out; leave out netns=")
+        }
         OptionName::Script | OptionName::Downscript => {
             format!("{opener} sets the interface up and takes it down; leave out {option}=")
         }
         _ => format!("{opener} has opened the interface; leave out {option}="),
     }
+}
+
+pub(super) fn not_a_station(mac: MacAddress) -> &'static str {
+    if mac.is_multicast() { "that of a group (its first byte is odd)" } else { "that of nobody" }
 }
 
 pub(super) fn standard_stream(fd: i32) -> &'static str {

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use super::error::{OptionsError, ProgramError};
+use super::error::OptionsError;
 use super::name::OptionName as Name;
 use super::options::{MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script, VhostMode};
+use super::value::ProgramError;
 use crate::NameRequest;
+use crate::link::{MAX_MTU, MIN_MTU};
 
 impl Options {
     /// Says whether the options make sense, each by itself and together. Looks at nothing but the options: whether the interface exists, the
@@ -21,6 +23,7 @@ impl Options {
         self.check_opened_elsewhere()?;
         self.check_programs()?;
         self.check_send_buffer()?;
+        self.check_created()?;
         self.check_vhost()
     }
 
@@ -96,6 +99,12 @@ impl Options {
             (Name::VnetHdr, self.vnet_hdr.is_some()),
             (Name::Exclusive, self.exclusive),
             (Name::Qdisc, self.qdisc != Qdisc::default()),
+            (Name::Netns, self.netns.is_some()),
+            (Name::Persist, self.persist.is_some()),
+            (Name::User, self.user.is_some()),
+            (Name::Group, self.group.is_some()),
+            (Name::Mac, self.mac.is_some()),
+            (Name::Mtu, self.mtu.is_some()),
         ];
         match given.into_iter().find(|(_, given)| *given) {
             Some((option, _)) => Err(OptionsError::NotForOpenQueues { option, source_option }),
@@ -139,6 +148,20 @@ impl Options {
             Some(sndbuf) if sndbuf > MAX_SEND_BUFFER => Err(OptionsError::SendBufferTooLarge { sndbuf }),
             _ => Ok(()),
         }
+    }
+
+    /// What an interface is to be that is created.
+    fn check_created(&self) -> Result<(), OptionsError> {
+        if let Some(mac) = self.mac.filter(|mac| !mac.is_station()) {
+            return Err(OptionsError::NotAStation { mac });
+        }
+        if let Some(mtu) = self.mtu.filter(|mtu| !(MIN_MTU..=MAX_MTU).contains(mtu)) {
+            return Err(OptionsError::MtuOutOfRange { mtu });
+        }
+        if self.persist == Some(true) && !matches!(self.ifname, NameRequest::Exact(_)) {
+            return Err(OptionsError::PersistWithoutName);
+        }
+        Ok(())
     }
 
     fn check_vhost(&self) -> Result<(), OptionsError> {

@@ -1,9 +1,33 @@
-//! The kinds of value QEMU's option syntax has: on/off, whole numbers, sizes, file descriptor numbers.
+//! The kinds of value QEMU's option syntax has: on/off, whole numbers, sizes, programs.
 //!
 //! Read as QEMU 7.2 and later read them, except where QEMU takes what nobody means (a leading blank or `+`, octal, a unit after a
 //! hexadecimal number): that is refused, with the reason.
 
 use thiserror::Error;
+
+/// Why a text is not a program to run.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ProgramError {
+    /// A name alone, which looks as if `PATH` were searched.
+    #[error("it has no `/`, and PATH is not searched; write the whole path, or `./` before it for the current directory{}", if *.script { "; for no script write `no`" } else { "" })]
+    NotAPath {
+        /// Whether it is the value of `script` or `downscript`.
+        script: bool,
+    },
+    /// A path that ends in a slash.
+    #[error("it ends in `/`, so it is a directory and not a program")]
+    Directory,
+    /// A NUL byte inside.
+    #[error("it contains a NUL byte, which no path can have")]
+    Nul,
+    /// A path from code that cannot be written as text.
+    #[error("it is not UTF-8, so it cannot be printed back")]
+    NotUtf8,
+    /// Nothing but blanks.
+    #[error("there is no program in it")]
+    Blank,
+}
 
 /// Why a text is not the whole number an option wants.
 #[non_exhaustive]

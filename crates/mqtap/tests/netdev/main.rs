@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod bridge;
+mod creation;
+mod netns;
 mod open;
 mod script;
 mod vhost;
@@ -18,6 +20,8 @@ use mqtap::{OpenOptions, TapDevice};
 use mqtap_test_support::{ip, tests};
 
 use bridge::*;
+use creation::*;
+use netns::*;
 use open::*;
 use script::*;
 use vhost::*;
@@ -61,6 +65,21 @@ tests!(
     br_refuses_an_interface_of_another_bridge,
     br_without_the_capability_is_an_error_with_the_remedy,
     br_that_fails_leaves_no_trace,
+    persist_keeps_the_interface,
+    persist_is_for_the_next_start_as_well,
+    persist_leaves_nothing_if_something_fails,
+    user_and_group_own_a_new_interface,
+    trap_g_persist_leaves_no_interface_to_everybody,
+    user_and_group_that_do_not_exist_are_an_error,
+    mac_and_mtu_are_those_of_a_new_interface,
+    mac_and_mtu_are_there_when_the_script_runs,
+    mac_and_mtu_go_before_what_the_bridge_would_have,
+    an_interface_that_exists_must_agree_and_is_not_changed,
+    netns_is_where_the_interface_and_all_its_settings_are,
+    netns_is_where_bridge_and_script_are,
+    netns_is_a_name_a_path_or_a_process,
+    netns_that_does_not_exist_is_an_error,
+    netns_without_the_capability_is_an_error_with_the_remedy,
     script_runs_once_with_the_name_when_queue_0_is_open,
     script_is_none_unless_asked_for,
     script_that_fails_undoes_the_netdev_and_its_status_is_named,

@@ -7,6 +7,8 @@ use thiserror::Error;
 use super::super::error::OptionsError;
 use super::super::name::OptionName;
 use super::super::options::{Id, Options};
+use crate::account::AccountError;
+use crate::create::Differences;
 use crate::name::InterfaceName;
 use crate::program::RunError;
 use crate::{bridge, device, vhost_net};
@@ -46,6 +48,28 @@ pub enum Error {
         id: Id,
         /// What went wrong.
         source: device::Error,
+    },
+    /// Who is to own the interface cannot be found.
+    #[error("netdev {id}: {option}=: {source}")]
+    Account {
+        /// The netdev.
+        id: Id,
+        /// `user` or `group`.
+        option: OptionName,
+        /// What went wrong.
+        source: AccountError,
+    },
+    /// The interface exists, and is not as it would have been created.
+    #[error(
+        "netdev {id}: {interface} exists and is not as asked for: {differences}; persist=, user=, group=, mac= and mtu= say how to create an interface, and change none: change it by other means, leave them out, or delete it with `mqtap delete {interface}`"
+    )]
+    Different {
+        /// The netdev.
+        id: Id,
+        /// The interface.
+        interface: InterfaceName,
+        /// In what it differs.
+        differences: Differences,
     },
     /// The script failed.
     #[error("netdev {id}: script={} for {interface}: {source}{}", .program.display(), script_advice(source))]

@@ -5,6 +5,7 @@
 //! and fields of [`Netdev`], which it drops first to last and which are thus in reverse.
 
 mod bridge;
+mod creation;
 mod error;
 mod queues;
 mod scripts;
@@ -13,6 +14,7 @@ mod vhost;
 
 use std::sync::Arc;
 
+use creation::Owners;
 pub use error::Error;
 use scripts::Downscript;
 
@@ -58,13 +60,13 @@ impl Netdev {
     }
 
     /// Checks the options, opens or adopts the vhost-net handles and the queues, makes the device-wide settings, and puts the
-    /// interface on its bridge. The script runs when queue 0 is open.
+    /// interface on its bridge. The script runs when queue 0 is open and a new interface has its address and MTU.
     ///
     /// File descriptors given by number become this netdev's own, and are closed with it.
     ///
     /// # Errors
     ///
-    /// [`Error::Options`] if [`Options::validate`] fails; [`Error::NotImplemented`]; [`Error::Vhost`] if vhost-net is a must and
+    /// [`Error::Options`] if [`Options::validate`] fails; [`Error::NotImplemented`]; [`Error::Account`]; [`Error::Different`]; [`Error::Vhost`] if vhost-net is a must and
     /// cannot be had; [`Error::Script`]; [`Error::Device`] or [`Error::Bridge`] if the kernel refuses. Either way everything is as before, except that file
     /// descriptors which were found to be good, and only then, are closed.
     pub fn open_with(options: &Options, mode: OpenMode) -> Result<Self, Error> {
@@ -85,11 +87,14 @@ impl Netdev {
                 vhost,
             });
         }
-        let mut opening = queues::begin(options, mode)?;
+        let owners = Owners::find(options)?;
+        let mut opening = queues::begin(options, owners, mode)?;
+        creation::settle(options, owners, &opening)?;
         let downscript = scripts::run(options, opening.device())?;
         opening.open_queues().map_err(Error::device(options))?;
         opening.settle().map_err(Error::device(options))?;
         let port = bridge::join(options, opening.device(), opening.is_new())?;
+        creation::persist(options, &opening)?;
         Ok(Self { options: options.clone(), port, downscript, device: Arc::new(opening.finish()), vhost })
     }
 

@@ -1,13 +1,14 @@
 //! The queues: opened here, or open already.
 
 use super::super::options::{Options, Qdisc};
+use super::creation::Owners;
 use super::settings::{attach, carrier_at_open, send_buffer};
 use super::{Error, OpenMode};
 use crate::device::{OpenOptions, Opening, TapDevice, VnetHeaderMode};
 
 /// Opens queue 0. The others wait for [`Opening::open_queues`].
-pub(super) fn begin(options: &Options, mode: OpenMode) -> Result<Opening, Error> {
-    Opening::begin(&open_options(options, mode)).map_err(Error::device(options))
+pub(super) fn begin(options: &Options, owners: Owners, mode: OpenMode) -> Result<Opening, Error> {
+    Opening::begin(&open_options(options, owners, mode)).map_err(Error::device(options))
 }
 
 /// Takes over queues that are open, and brings the device into the state that [`begin`] and what follows it would have left it in.
@@ -20,7 +21,8 @@ pub(super) fn adopt(options: &Options, fds: &[i32], mode: OpenMode) -> Result<Ta
     Ok(device)
 }
 
-fn open_options(options: &Options, mode: OpenMode) -> OpenOptions {
+fn open_options(options: &Options, owners: Owners, mode: OpenMode) -> OpenOptions {
+    let owners = owners.of_new(options);
     OpenOptions {
         name: options.ifname,
         // Validation has seen to the range.
@@ -34,6 +36,9 @@ fn open_options(options: &Options, mode: OpenMode) -> OpenOptions {
         keep_mq_qdisc: options.qdisc == Qdisc::Mq,
         send_buffer: send_buffer(options),
         carrier: carrier_at_open(options.carrier, mode),
+        owner: owners.user,
+        group: owners.group,
+        namespace: options.netns.clone(),
         start_detached: mode == OpenMode::Detached,
         ..OpenOptions::default()
     }

@@ -1,11 +1,11 @@
 //! The option string: what it says, and the error of each thing that is wrong with it.
 
 use super::{parsed, refused, says};
-use crate::NameRequest;
 use crate::netdev::{
     CarrierMode, Engine, Id, NumberError, OptionName, Options, OptionsError, Qdisc, Script, SizeError,
     VhostMode,
 };
+use crate::{Account, MacAddress, NameRequest, Namespace};
 
 fn named(id: &str) -> Options {
     Options::new(Id::new(id).unwrap())
@@ -320,4 +320,33 @@ fn error_texts_are_bounded_and_printable() {
     let text = refused(&format!("tap,id={}", "\u{1b}[2J\n".repeat(100_000))).to_string();
     assert!(text.len() < 400, "{} bytes", text.len());
     assert!(!text.contains(char::is_control), "{text:?}");
+}
+
+#[test]
+fn what_an_interface_is_to_be_that_is_created() {
+    let options = parsed("tap,id=a,netns=blue,persist,user=alice,group=107,mac=02:00:00:00:00:42,mtu=9000");
+    assert_eq!(options.netns, Some(Namespace::Name("blue".to_owned())));
+    assert_eq!(options.persist, Some(true));
+    assert_eq!(options.user, Some(Account::Name("alice".to_owned())));
+    assert_eq!(options.group, Some(Account::Id(107)));
+    assert_eq!(options.mac, Some(MacAddress::new([2, 0, 0, 0, 0, 0x42])));
+    assert_eq!(options.mtu, Some(9000));
+    assert_eq!(parsed("tap,id=a,netns=/run/a,,b").netns, Some(Namespace::Path("/run/a,b".into())));
+    assert_eq!(parsed("tap,id=a,netns=4711").netns, Some(Namespace::Pid(4711)));
+    assert_eq!(parsed("tap,id=a,nopersist").persist, Some(false));
+
+    says(&refused("tap,id=a,netns=.."), &["netns: \"..\" is neither a name", "nor a path"]);
+    says(&refused("tap,id=a,netns=0"), &["0 is not the number of a process", "/run/netns/0"]);
+    says(&refused("tap,id=a,user=4294967295"), &["user: 4294967295 is too large"]);
+    says(&refused("tap,id=a,group=a:b"), &["group: \"a:b\" is no name"]);
+    says(
+        &refused("tap,id=a,mac=02:00:00:00:00"),
+        &["mac=02:00:00:00:00", "02:00:00:00:00:01", "the host's end"],
+    );
+    says(&refused("tap,id=a,mtu=1500b"), &["mtu=1500b", "68 to 65521"]);
+    says(&refused("tap,id=a,persist=maybe"), &["persist=maybe", "`persist=on`"]);
+    says(
+        &refused("tap,id=a,macaddr=02:00:00:00:00:01"),
+        &["the guest's MAC address belongs to the NIC", "mac="],
+    );
 }

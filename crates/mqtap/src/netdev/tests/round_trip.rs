@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::NameRequest;
 use crate::netdev::{CarrierMode, Engine, Id, Options, Qdisc, Script, VhostMode};
+use crate::{Account, MacAddress, NameRequest, Namespace};
 
 fn fd() -> impl Strategy<Value = i32> {
     0..=i32::MAX
@@ -49,9 +49,42 @@ prop_compose! {
     }
 }
 
+fn namespace() -> impl Strategy<Value = Namespace> {
+    prop_oneof![
+        "[a-z][a-z0-9,._ -]{0,14}".prop_map(Namespace::Name),
+        "[^\0]{0,8}/[a-z,= \u{e9}]{1,12}".prop_map(|path| Namespace::Path(path.into())),
+        (1..=i32::MAX as u32).prop_map(Namespace::Pid),
+    ]
+}
+
+fn account() -> impl Strategy<Value = Account> {
+    prop_oneof!["[a-z_][a-z0-9_-]{0,30}".prop_map(Account::Name), (0..u32::MAX).prop_map(Account::Id)]
+}
+
+prop_compose! {
+    fn created()(
+        sources in sources(),
+        netns in prop::option::of(namespace()),
+        persist in any::<Option<bool>>(),
+        user in prop::option::of(account()),
+        group in prop::option::of(account()),
+        mac in any::<Option<[u8; 6]>>(),
+        mtu in any::<Option<u32>>(),
+    ) -> Options {
+        let mut options = sources;
+        options.netns = netns;
+        options.persist = persist;
+        options.user = user;
+        options.group = group;
+        options.mac = mac.map(MacAddress::new);
+        options.mtu = mtu;
+        options
+    }
+}
+
 prop_compose! {
     fn any_options()(
-        sources in sources(),
+        sources in created(),
         id in "[a-zA-Z][a-zA-Z0-9._-]{0,20}",
         sndbuf in prop::option::of(any::<u64>()),
         switches in any::<[Option<bool>; 2]>(),

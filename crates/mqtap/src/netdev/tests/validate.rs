@@ -287,3 +287,29 @@ fn programs_can_be_printed() {
         Err(OptionsError::InvalidProgram { reason: ProgramError::NotUtf8, .. })
     ));
 }
+
+#[test]
+fn what_an_interface_is_to_be_makes_sense() {
+    for text in
+        ["mtu=68", "mtu=65521", "mac=fe:ff:ff:ff:ff:ff", "persist=off", "user=0,group=0", "netns=blue"]
+    {
+        assert_eq!(parsed(&format!("tap,id=a,{text}")).validate(), Ok(()), "{text}");
+    }
+    for (text, pieces) in [
+        ("mtu=67", ["mtu=67", "68 to 65521"]),
+        ("mtu=65522", ["mtu=65522", "68 to 65521"]),
+        ("mac=01:00:00:00:00:00", ["mac=01:00:00:00:00:00", "that of a group"]),
+        ("mac=00:00:00:00:00:00", ["mac=00:00:00:00:00:00", "that of nobody"]),
+        ("persist=on", ["persist=on needs a name", "`ifname=tap0`"]),
+        ("persist=on,ifname=tap%d", ["persist=on needs a name", "another name each time"]),
+    ] {
+        says(&senseless(&format!("tap,id=a,{text}")), &pieces);
+    }
+    for option in ["netns=blue", "persist=off", "user=0", "group=0", "mac=02:00:00:00:00:01", "mtu=1500"] {
+        let name = option.split('=').next().unwrap();
+        for source in ["fd=3", "fds=3:4", "helper=/h"] {
+            let error = senseless(&format!("tap,id=a,{source},{option}"));
+            says(&error, &[&format!("{name}= cannot be given with"), "leave out"]);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `persist=`, `user=`, `group=`, `mac=` and `mtu=`.
+
+use mqtap::netdev;
+use mqtap::{Link, Links};
+use mqtap_test_support::{TestResult, eventually, ip};
+
+use crate::script::Scripts;
+use crate::{interfaces, open, refused, says};
+
+fn find(name: &str) -> Option<Link> {
+    Links::open().unwrap().find(name.parse().unwrap()).unwrap()
+}
+
+/// Whether users besides our own are mapped in this user namespace, so that something can be theirs.
+fn others_exist() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map").unwrap().split_whitespace().nth(2) == Some("4294967295")
+}
+
+pub(crate) fn persist_keeps_the_interface() -> TestResult {
+    for (text, stays) in
+        [("persist=on", true), ("persist=off", false), ("persist", true), ("nopersist", false)]
+    {
+        let netdev = open(&format!("tap,id=a,ifname=tap0,queues=2,{text}"));
+        assert_eq!(find("tap0").unwrap().tun.unwrap().persistent, stays, "{text}");
+        assert_eq!(netdev.device().is_persistent(), stays, "{text}");
+        drop(netdev);
+        eventually("the queues are closed", || {
+            find("tap0").is_none_or(|link| link.tun.unwrap().queues() == 0)
+        })?;
+        assert_eq!(find("tap0").is_some(), stays, "{text}");
+        if stays {
+            ip("link del tap0")?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn persist_is_for_the_next_start_as_well() -> TestResult {
+    let text = "tap,id=a,ifname=tap0,queues=2,persist=on,user=root,group=root,mac=02:00:00:00:00:42,mtu=1400";
+    drop(open(text));
+    let before = find("tap0").unwrap();
+    drop(open(text));
+    let after = find("tap0").unwrap();
+    assert_eq!((before.index, before.tun, before.mac), (after.index, after.tun, after.mac));
+    Ok(())
+}
+
+pub(crate) fn persist_leaves_nothing_if_something_fails() -> TestResult {
+    let scripts = Scripts::new();
+    let fails = scripts.script("up", "exit 3");
+    for text in [format!("script={fails}"), "br=br0".to_owned(), "mac=02:00:00:00:00:01,br=lo".to_owned()] {
+        refused(&format!("tap,id=a,ifname=tap0,persist=on,user=root,mtu=1400,{text}"));
+        eventually("nothing is left", || interfaces() == 1)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn user_and_group_own_a_new_interface() -> TestResult {
+    let owners = |text: &str| {
+        let _netdev = open(&format!("tap,id=a,ifname={text}"));
+        let tun = find(text.split(',').next().unwrap()).unwrap().tun.unwrap();
+        (tun.owner, tun.group)
+    };
+    assert_eq!(owners("tap0"), (None, None), "nobody unless asked");
+    assert_eq!(owners("tap1,user=root"), (Some(0), None));
+    assert_eq!(owners("tap2,group=root"), (None, Some(0)));
+    assert_eq!(owners("tap3,user=0,group=0"), (Some(0), Some(0)));
+    if others_exist() {
+        // The numbers themselves, and not where they are kept.
+        assert_eq!(owners("tap4,queues=2,user=1234,group=5678"), (Some(1234), Some(5678)));
+    }
+    Ok(())
+}
+
+pub(crate) fn trap_g_persist_leaves_no_interface_to_everybody() -> TestResult {
+    drop(open("tap,id=a,ifname=tap0,persist=on"));
+    let own = rustix::process::geteuid().as_raw();
+    let owners = |name: &str| find(name).unwrap().tun.map(|tun| (tun.owner, tun.group)).unwrap();
+    assert_eq!(owners("tap0"), (Some(own), None));
+    drop(open("tap,id=a,ifname=tap1,persist=on,group=root"));
+    assert_eq!(owners("tap1"), (None, Some(0)), "with a group, an owner would keep its other members out");
+    // One that exists is left as it is.
+    ip("tuntap add dev tap2 mode tap")?;
+    drop(open("tap,id=a,ifname=tap2,persist=on"));
+    assert_eq!(owners("tap2"), (None, None));
+    Ok(())
+}
+
+pub(crate) fn user_and_group_that_do_not_exist_are_an_error() -> TestResult {
+    let error = refused("tap,id=a,user=no-such-user");
+    assert!(matches!(error, netdev::Error::Account { .. }), "{error}");
+    says(&error, &["netdev a: user=: there is no user no-such-user"]);
+    says(&refused("tap,id=a,group=no-such-group"), &["netdev a: group=: there is no group no-such-group"]);
+    if !others_exist() {
+        says(&refused("tap,id=a,user=1234"), &["EINVAL", "no mapping in this user namespace"]);
+    }
+    eventually("nothing is left", || interfaces() == 1)
+}
+
+pub(crate) fn mac_and_mtu_are_those_of_a_new_interface() -> TestResult {
+    let _netdev = open("tap,id=a,ifname=tap0,queues=2,mac=02:00:00:00:00:42,mtu=9000");
+    let link = find("tap0").unwrap();
+    assert_eq!((link.mac, link.mtu), (Some("02:00:00:00:00:42".parse()?), 9000));
+    Ok(())
+}
+
+pub(crate) fn mac_and_mtu_are_there_when_the_script_runs() -> TestResult {
+    let scripts = Scripts::new();
+    let up = scripts.script("up", "ip link show $1 >$dir/shown");
+    open(&format!("tap,id=a,script={up},mac=02:00:00:00:00:42,mtu=1400"));
+    let shown = scripts.written("shown");
+    assert!(shown.contains("02:00:00:00:00:42") && shown.contains("mtu 1400"), "{shown}");
+    Ok(())
+}
+
+pub(crate) fn mac_and_mtu_go_before_what_the_bridge_would_have() -> TestResult {
+    ip("link add br0 mtu 9000 type bridge")?;
+    let _netdev = open("tap,id=a,ifname=tap0,br=br0,mac=02:00:00:00:00:42,mtu=1400");
+    let link = find("tap0").unwrap();
+    assert_eq!((link.mac, link.mtu), (Some("02:00:00:00:00:42".parse()?), 1400));
+    assert_eq!(link.master, find("br0").map(|bridge| bridge.index));
+    Ok(())
+}
+
+pub(crate) fn an_interface_that_exists_must_agree_and_is_not_changed() -> TestResult {
+    ip("tuntap add dev tap0 mode tap multi_queue vnet_hdr user 0")?;
+    ip("link set tap0 address 02:00:00:00:00:42 mtu 1400")?;
+    let before = find("tap0");
+    open("tap,id=a,ifname=tap0,persist=on,user=root,mac=02:00:00:00:00:42,mtu=1400");
+    open("tap,id=a,ifname=tap0,queues=2,vnet_hdr=off");
+    for (text, piece) in [
+        ("persist=off", "persist is on, not off"),
+        ("group=root", "group is anybody, not root (0)"),
+        ("user=4321", "owner is root (0), not 4321"),
+        ("mac=02:00:00:00:00:43", "mac is 02:00:00:00:00:42, not 02:00:00:00:00:43"),
+        ("mtu=1500", "mtu is 1400, not 1500"),
+        ("user=4321,mtu=1500", "owner is root (0), not 4321, mtu is 1400, not 1500; persist="),
+    ] {
+        let error = refused(&format!("tap,id=a,ifname=tap0,vnet_hdr=off,{text}"));
+        assert!(matches!(error, netdev::Error::Different { .. }), "{error}");
+        says(&error, &["netdev a: tap0 exists and is not as asked for", piece, "mqtap delete tap0"]);
+    }
+    // That somebody opened it without a header in between shows, and nothing else.
+    open("tap,id=a,ifname=tap0,vnet_hdr=on");
+    eventually("it is as it was", || find("tap0") == before)
+}
