@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod checksum;
+pub mod coalesce;
 pub mod headers;
 pub mod segment;
 #[cfg(test)]

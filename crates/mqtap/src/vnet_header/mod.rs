@@ -23,6 +23,7 @@ pub enum VnetHeaderSize {
 
 impl VnetHeaderSize {
     /// Bytes.
+    #[inline]
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a header is never empty")]
     pub const fn len(self) -> usize {
@@ -129,6 +130,7 @@ impl VnetHeader {
     pub const GSO_ECN: u8 = 0x80;
 
     /// Reads the beginning of `bytes`. `None` if they are fewer than the header has.
+    #[inline]
     #[must_use]
     pub fn from_bytes(bytes: &[u8], size: VnetHeaderSize) -> Option<Self> {
         let bytes = bytes.get(..size.len())?;
