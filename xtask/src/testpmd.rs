@@ -23,6 +23,27 @@ pub(crate) struct Installation {
     libraries: Option<PathBuf>,
 }
 
+impl Installation {
+    /// The program with the drivers that it has to load, for a shell.
+    pub(crate) fn command_line(&self, plugins: &[&str]) -> String {
+        let mut line = self.program.display().to_string();
+        for plugin in self.plugins(plugins) {
+            line.push_str(&format!(" -d {}", plugin.display()));
+        }
+        line
+    }
+
+    /// What has to be in its environment.
+    pub(crate) fn environment(&self) -> Vec<(String, PathBuf)> {
+        self.libraries.iter().map(|path| ("LD_LIBRARY_PATH".to_owned(), path.clone())).collect()
+    }
+
+    /// An installed one finds its drivers itself.
+    fn plugins<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = PathBuf> + 'a {
+        self.libraries.iter().flat_map(move |directory| names.iter().map(|name| directory.join(name)))
+    }
+}
+
 /// Finds testpmd, or downloads it with its libraries into the cache: nothing is installed, for the package would bring two hundred.
 pub(crate) fn install() -> Result<Installation> {
     if let Some(program) = setup::find("dpdk-testpmd") {
@@ -115,11 +136,9 @@ impl Testpmd {
         // Its prompt comes unbuffered; so must the answers, or they come after it.
         let mut command = namespace.command("stdbuf");
         command.arg("-oL").arg(&installation.program);
-        if let Some(libraries) = &installation.libraries {
-            command.env("LD_LIBRARY_PATH", libraries);
-            for plugin in ["librte_mempool_ring.so.23", "librte_net_virtio.so.23"] {
-                command.arg("-d").arg(libraries.join(plugin));
-            }
+        command.envs(installation.environment());
+        for plugin in installation.plugins(&["librte_mempool_ring.so.23", "librte_net_virtio.so.23"]) {
+            command.arg("-d").arg(plugin);
         }
         let cpu = last_cpu()?;
         command.args(["--lcores", &format!("0@{cpu},1@{cpu}"), "--no-pci", "--no-telemetry"]);

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ping;
 mod read;
 mod sink;
 mod talk;
@@ -31,6 +32,9 @@ enum Mode {
     /// Reads frames from a tap: the floor of receive
     #[command(after_help = read::HELP)]
     Read(read::Options),
+    /// Sends echo requests to the host through a tap: the floor of a round trip
+    #[command(after_help = ping::HELP)]
+    Ping(ping::Options),
     /// Takes numbered datagrams from a UDP socket and checks every byte
     #[command(after_help = sink::HELP)]
     Sink(sink::Options),
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().mode {
         Mode::Write(options) => write::run(&options),
         Mode::Read(options) => read::run(&options),
+        Mode::Ping(options) => ping::run(&options),
         Mode::Sink(options) => sink::run(&options),
     };
     match result {

@@ -1,5 +1,7 @@
 //! The cells of the benchmark, as data.
 
+use std::fmt;
+
 use super::contender::Contender;
 use super::world::Sink;
 
@@ -69,6 +71,32 @@ impl Driver {
             all.push("--in-order".to_owned());
         }
         all
+    }
+}
+
+impl fmt::Display for Driver {
+    /// In words, for the report.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs =
+            if self.pairs == 1 { "1 queue pair".to_owned() } else { format!("{} queue pairs", self.pairs) };
+        let layout = if self.packed { "packed" } else { "split" };
+        write!(f, "{pairs}, {layout} rings of {}", self.ring_size)?;
+        if self.offloads != "none" {
+            write!(f, ", offloads: {}", self.offloads)?;
+        }
+        for (differs, text) in [
+            (self.in_order, "in order"),
+            (!self.mergeable, "buffers not mergeable"),
+            (!self.event_index, "no event index"),
+        ] {
+            if differs {
+                write!(f, ", {text}")?;
+            }
+        }
+        if self.pieces > 1 {
+            write!(f, ", {} descriptors to a frame", self.pieces)?;
+        }
+        Ok(())
     }
 }
 

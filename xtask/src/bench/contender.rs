@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::model::Side;
 use super::procfs;
 use super::world::World;
 use crate::outcome::{Context as _, Result, fail};
@@ -31,7 +32,7 @@ pub(super) enum Kind {
     Floor(Vec<String>),
     /// `mqtap serve` with these further netdev options (`engine=syscall,…`) and arguments.
     Ours { options: String, arguments: Vec<String> },
-    /// A command with `{socket}`, `{tap}`, `{queues}` and `{ring}` in it.
+    /// A command with `{socket}`, `{tap}`, `{queues}`, `{ring}` and `{cpu}` in it.
     Peer(Peer),
 }
 
@@ -60,6 +61,14 @@ impl Contender {
 
     pub(super) fn is_floor(&self) -> bool {
         matches!(self.kind, Kind::Floor(_))
+    }
+
+    pub(super) fn side(&self) -> Side {
+        match self.kind {
+            Kind::Floor(_) => Side::Floor,
+            Kind::Ours { .. } => Side::Ours,
+            Kind::Peer(_) => Side::Peer,
+        }
     }
 
     /// True when it uses a CPU whether there is work or not.
@@ -174,7 +183,8 @@ fn peer_command(peer: &Peer, world: &World, cpus: &str, socket: &Path, service: 
         .replace("{socket}", &socket.display().to_string())
         .replace("{tap}", TAP)
         .replace("{queues}", &service.pairs.to_string())
-        .replace("{ring}", &service.ring_size.to_string());
+        .replace("{ring}", &service.ring_size.to_string())
+        .replace("{cpu}", &world.cpus.backend.to_string());
     let mut command = world.on(cpus, "sh");
     command.args(["-c", &format!("exec {text}")]);
     command.envs(peer.environment.iter().map(|(name, value)| (name, value)));

@@ -5,22 +5,29 @@
 
 mod cells;
 mod contender;
+mod machine;
+mod model;
+mod peers;
 mod procfs;
+mod report;
 mod run;
 mod sample;
 mod talker;
 mod world;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use cells::{Cell, Field};
-use contender::{Contender, Kind, Named, Peer};
+use contender::{Contender, Named};
+use model::{CellFindings, Findings, Line, Method, Skipped};
 use run::Length;
 use sample::{Figure, Sample};
 use world::Cpus;
 
-use crate::outcome::{Result, fail, say};
+use crate::outcome::{Context as _, Result, fail, failure, say};
+use crate::testpmd::Hugepages;
 use crate::{paths, serve, setup};
 
 /// What to measure.
@@ -42,24 +49,28 @@ pub(crate) struct Arguments {
     /// them; may be given often
     #[arg(long, value_name = "NAME=COMMAND")]
     peer: Vec<Named>,
+    /// Write everything that was found to a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write docs/benchmarks.md and its charts also after a part of the cells
+    #[arg(long)]
+    write: bool,
+    /// Measure nothing: judge and write what an earlier run found
+    #[arg(long, value_name = "JSON")]
+    from: Option<PathBuf>,
     /// Print the names of the cells and end
     #[arg(long)]
     list: bool,
 }
 
-/// The repetitions of one contender in one cell.
-struct Line {
-    contender: Contender,
-    samples: Vec<Sample>,
-}
-
-struct Outcome {
-    cell: Cell,
-    lines: Vec<Line>,
-}
-
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let field = field(arguments);
+    if let Some(path) = &arguments.from {
+        let text = std::fs::read_to_string(path).context(|| format!("cannot read {}", path.display()))?;
+        finish(&serde_json::from_str(&text)?, arguments)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut skipped = Vec::new();
+    let field = field(arguments, &mut skipped);
     let cells: Vec<Cell> = cells::all(&field).into_iter().filter(|cell| selected(cell, arguments)).collect();
     if arguments.list {
         cells.iter().for_each(|cell| say(&cell.name));
@@ -77,18 +88,78 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let cpus = Cpus::choose()?;
     say(format!("{} cells; driver on CPU {}, backend on CPU {}\n", cells.len(), cpus.driver, cpus.backend));
 
+    let _hugepages = if need_hugepages(&cells) { Some(Hugepages::reserve()?) } else { None };
+    let begin = Instant::now();
+    let mut findings = Findings {
+        machine: machine::look(&[("dpdk-testpmd", &["--version"]), ("qemu-system-x86_64", &["--version"])]),
+        skipped,
+        ..Findings::default()
+    };
+    findings.skipped.iter().for_each(|skipped| say(format!("without {}: {}", skipped.name, skipped.why)));
+    let plan = Plan::of(arguments);
     let mut failed = 0;
     for cell in cells {
         let start = Instant::now();
-        match measure(&cell, arguments, cpus) {
-            Ok(lines) => show(&Outcome { cell, lines }, start),
+        match measure(&cell, plan, cpus) {
+            Ok(found) => {
+                show(&found, start);
+                findings.cells.push(found);
+            }
             Err(error) => {
                 failed += 1;
-                say(format!("{:<34} FAILED: {error}", cell.name));
+                say(format!("{:<38} FAILED: {error}", cell.name));
             }
         }
     }
+    findings.method = Method {
+        repetitions: plan.repetitions,
+        transmit_ms: plan.length.milliseconds,
+        receive_rounds: plan.length.rounds,
+        minutes: begin.elapsed().as_secs_f64() / 60.0,
+    };
+    finish(&findings, arguments)?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// DPDK wants them, whichever end of the socket it is.
+fn need_hugepages(cells: &[Cell]) -> bool {
+    cells.iter().flat_map(|cell| &cell.contenders).any(|contender| contender.name == report::DPDK)
+}
+
+/// Says, and writes, what was found.
+fn finish(findings: &Findings, arguments: &Arguments) -> Result<()> {
+    report::say_goals(findings);
+    if let Some(path) = &arguments.json {
+        let text = serde_json::to_string_pretty(findings)?;
+        std::fs::write(path, text).context(|| format!("cannot write {}", path.display()))?;
+    }
+    if arguments.write || arguments.from.is_some() || (!arguments.quick && arguments.cells.is_empty()) {
+        report::write(findings)?;
+    }
+    Ok(())
+}
+
+/// How long everything is measured.
+#[derive(Clone, Copy)]
+struct Plan {
+    repetitions: usize,
+    length: Length,
+    system_calls: bool,
+}
+
+impl Plan {
+    fn of(arguments: &Arguments) -> Self {
+        let (repetitions, length) = if arguments.quick {
+            (1, Length { milliseconds: 100, rounds: 2 })
+        } else {
+            (5, Length { milliseconds: 300, rounds: 8 })
+        };
+        Self {
+            repetitions: arguments.repeat.unwrap_or(repetitions).max(1),
+            length,
+            system_calls: !arguments.quick,
+        }
+    }
 }
 
 fn selected(cell: &Cell, arguments: &Arguments) -> bool {
@@ -108,76 +179,87 @@ fn matches(glob: &str, name: &str) -> bool {
     }
 }
 
-fn field(arguments: &Arguments) -> Field {
+/// Who takes part. A peer that cannot be had is noted, and left out.
+fn field(arguments: &Arguments, skipped: &mut Vec<Skipped>) -> Field {
     let mut ours = vec![Contender::ours("mqtap", "")];
     ours.extend(
         arguments.ours.iter().map(|named| Contender::ours(&format!("mqtap {}", named.name), &named.text)),
     );
-    let peers = arguments
-        .peer
-        .iter()
-        .map(|named| Contender {
-            name: named.name.clone(),
-            kind: Kind::Peer(Peer { command: named.text.clone(), polls: false, environment: Vec::new() }),
-        })
-        .collect();
+    let mut peers: Vec<Contender> = arguments.peer.iter().map(peers::named).collect();
+    // A list of names needs nobody installed; a quick run is to be quick.
+    if !arguments.list && !arguments.quick {
+        match peers::dpdk() {
+            Ok(dpdk) => peers.insert(0, dpdk),
+            Err(error) => skipped.push(Skipped { name: report::DPDK.to_owned(), why: error.to_string() }),
+        }
+    }
     Field { ours, peers }
 }
 
-fn measure(cell: &Cell, arguments: &Arguments, cpus: Cpus) -> Result<Vec<Line>> {
-    let repeat = arguments.repeat.unwrap_or(if arguments.quick { 1 } else { 5 });
-    let length = if arguments.quick {
-        Length { milliseconds: 100, rounds: 2 }
-    } else {
-        Length { milliseconds: 300, rounds: 8 }
-    };
-    let mut lines: Vec<Line> = cell
-        .contenders
-        .iter()
-        .map(|contender| Line { contender: contender.clone(), samples: Vec::new() })
-        .collect();
+fn measure(cell: &Cell, plan: Plan, cpus: Cpus) -> Result<CellFindings> {
     let logs = paths::logs(&format!("bench.{}", cell.name))?;
-    for line in &lines {
-        run::check(cell, &line.contender, cpus, &logs)
-            .map_err(|error| format!("{}: {error}", line.contender.name))?;
+    let named = |contender: &Contender| {
+        let name = contender.name.clone();
+        move |error: Box<dyn std::error::Error>| failure(format!("{name}: {error}"))
+    };
+    let mut runs: Vec<(&Contender, Vec<Sample>)> = Vec::new();
+    for contender in &cell.contenders {
+        run::check(cell, contender, cpus, &logs).map_err(named(contender))?;
+        runs.push((contender, Vec::new()));
     }
-    for _ in 0..repeat {
-        for line in &mut lines {
-            let sample = run::once(cell, &line.contender, cpus, &logs, length)
-                .map_err(|error| format!("{}: {error}", line.contender.name))?;
-            line.samples.push(sample);
+    // In turn, so that a machine that slows down slows all of them down.
+    for _ in 0..plan.repetitions {
+        for (contender, samples) in &mut runs {
+            samples.push(run::once(cell, contender, cpus, &logs, plan.length).map_err(named(contender))?);
         }
     }
-    Ok(lines)
+    let mut lines = Vec::new();
+    for (contender, samples) in runs {
+        let calls = if plan.system_calls {
+            run::system_calls(cell, contender, cpus, &logs).map_err(named(contender))?
+        } else {
+            None
+        };
+        lines.push(line(contender, &samples, calls));
+    }
+    Ok(CellFindings {
+        name: cell.name.clone(),
+        frames: cell.shape.clone(),
+        way: cell.way().to_owned(),
+        driver: cell.driver.to_string(),
+        lines,
+    })
 }
 
-fn show(outcome: &Outcome, start: Instant) {
-    let figure = |line: &Line, of: fn(&Sample) -> f64| Figure::of(line.samples.iter().map(of));
-    let floor = outcome
-        .lines
-        .iter()
-        .find(|line| line.contender.is_floor())
-        .map(|line| figure(line, Sample::cpu_per_payload).median);
-    let cell = &outcome.cell;
-    say(format!("{:<34} {:5.1} s  {}; {}", cell.name, start.elapsed().as_secs_f32(), cell.shape, cell.way()));
-    for line in &outcome.lines {
-        let cpu = figure(line, Sample::cpu_per_payload);
-        let rate = figure(line, Sample::payloads_per_second);
-        let bits = figure(line, Sample::gigabits_per_second);
-        let notifications = figure(line, Sample::notifications_per_frame);
-        let ratio = match floor {
-            Some(floor) if floor > 0.0 => format!("{:5.2} x floor", cpu.median / floor),
-            _ => String::new(),
-        };
+fn line(contender: &Contender, samples: &[Sample], system_calls: Option<f64>) -> Line {
+    let figure = |of: fn(&Sample) -> f64| Figure::of(samples.iter().map(of));
+    Line {
+        name: contender.name.clone(),
+        side: contender.side(),
+        cpu_ns: figure(Sample::cpu_per_payload),
+        rate: figure(Sample::payloads_per_second),
+        gigabits: figure(Sample::gigabits_per_second),
+        notifications: figure(Sample::notifications_per_frame),
+        system_calls,
+    }
+}
+
+fn show(cell: &CellFindings, start: Instant) {
+    let floor = cell.floor().map_or(0.0, |line| line.cpu_ns.median);
+    say(format!("{:<38} {:5.1} s  {}; {}", cell.name, start.elapsed().as_secs_f32(), cell.frames, cell.way));
+    for line in &cell.lines {
+        let ratio =
+            if floor > 0.0 { format!("{:5.2} x floor", line.cpu_ns.median / floor) } else { String::new() };
+        let calls = line.system_calls.map_or_else(String::new, |calls| format!("{calls:.3} calls"));
         say(format!(
-            "    {:<24} {:7.0} ns ({:.0}-{:.0})  {:6.3} M/s  {:6.2} Gbit/s  {:7.4} notif./frame  {ratio}",
-            line.contender.name,
-            cpu.median,
-            cpu.least,
-            cpu.most,
-            rate.median / 1e6,
-            bits.median,
-            notifications.median,
+            "    {:<24} {:7.0} ns ({:.0}-{:.0})  {:6.3} M/s  {:6.2} Gbit/s  {:7.4} notif.  {ratio}  {calls}",
+            line.name,
+            line.cpu_ns.median,
+            line.cpu_ns.least,
+            line.cpu_ns.most,
+            line.rate.median / 1e6,
+            line.gigabits.median,
+            line.notifications.median,
         ));
     }
 }

@@ -1,6 +1,8 @@
 //! One run of one contender in one cell.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -10,7 +12,8 @@ use super::sample::Sample;
 use super::talker::{Talker, number};
 use super::world::{Cpus, QUEUE_LENGTH, Sink, World};
 use crate::outcome::{Result, fail};
-use crate::serve;
+use crate::process::Supervised;
+use crate::{serve, setup};
 
 /// The tap that frames are put into for a bridge to bring them to the measured one.
 const INJECTOR: &str = "inj0";
@@ -43,6 +46,33 @@ pub(super) fn once(
     }
 }
 
+/// System calls of a backend for each frame, in a short run that is not measured otherwise; none where `perf` cannot count them.
+pub(super) fn system_calls(
+    cell: &Cell,
+    contender: &Contender,
+    cpus: Cpus,
+    logs: &Path,
+) -> Result<Option<f64>> {
+    let world = World::new(cpus)?;
+    if contender.is_floor() || setup::find("perf").is_none() {
+        return Ok(None);
+    }
+    match cell.direction {
+        Direction::Transmit => {
+            let mut runner = start(cell, contender, &world, logs, || world.lead_to(TAP, cell.sink))?;
+            runner
+                .counted_calls(logs, |runner| Ok(number(&runner.talker.ask("transmit 100")?, "tx_completed")))
+        }
+        Direction::Receive => {
+            let (mut injector, mut runner) = receiver(cell, contender, &world, logs)?;
+            runner.counted_calls(logs, |runner| {
+                let (_, answer) = runner.round(&world, &mut injector)?;
+                Ok(number(&answer, "rx_frames"))
+            })
+        }
+    }
+}
+
 /// Whoever puts frames into the tap for the driver, or is it.
 struct Runner {
     talker: Talker,
@@ -63,6 +93,49 @@ impl Runner {
     fn release(&self) -> Result<()> {
         self.backend.as_ref().map_or(Ok(()), Backend::release)
     }
+
+    /// Fills the tap queue and has the driver empty it; returns how much was put in, and the CPU time in the answer.
+    fn round(&mut self, world: &World, injector: &mut Injector) -> Result<(Round, Value)> {
+        self.hold()?;
+        let sent = number(&injector.talker.ask(&format!("count {}", injector.round))?, "payloads");
+        let before = self.cpu_ns(world)?;
+        self.talker.tell(&format!("collect {sent} {PATIENCE_MS}"))?;
+        self.release()?;
+        let answer = self.talker.answer()?;
+        Ok((Round { sent, cpu_ns: self.cpu_ns(world)? - before }, answer))
+    }
+
+    /// System calls of the backend for each of the frames that `work` moves.
+    fn counted_calls(
+        &mut self,
+        logs: &Path,
+        work: impl FnOnce(&mut Self) -> Result<u64>,
+    ) -> Result<Option<f64>> {
+        let Some(backend) = &self.backend else { return Ok(None) };
+        let pid = backend.pid()?.as_raw_nonzero().to_string();
+        let mut command = Command::new("perf");
+        command.args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-p", &pid, "--", "sleep", "1"]);
+        command.stdin(Stdio::null());
+        let mut perf = Supervised::start(&mut command, "perf", &logs.join("perf.log"))?;
+        // It says nothing when it has begun.
+        std::thread::sleep(Duration::from_millis(300));
+        let frames = work(self)?;
+        perf.wait(Duration::from_secs(20))?;
+        let counted = perf.log().lines().find_map(|line| line.split(',').next()?.parse::<u64>().ok());
+        Ok(counted.filter(|_| frames > 0).map(|calls| calls as f64 / frames as f64))
+    }
+}
+
+struct Round {
+    sent: u64,
+    cpu_ns: u64,
+}
+
+/// Puts frames into a tap, for the bridge to bring them to the measured one.
+struct Injector {
+    talker: Talker,
+    /// Its frames that make a round.
+    round: u64,
 }
 
 /// A program of ours in the namespace.
@@ -219,28 +292,27 @@ fn counted(sample: &Sample, contender: &Contender) -> Result<()> {
     if sample.frames == 0 { fail(format!("{} moved no frames", contender.name)) } else { Ok(()) }
 }
 
-fn receive(cell: &Cell, contender: &Contender, world: &World, logs: &Path, length: Length) -> Result<Sample> {
+fn receiver(cell: &Cell, contender: &Contender, world: &World, logs: &Path) -> Result<(Injector, Runner)> {
     let frames = vec!["--frames".to_owned(), cell.frames()];
-    let mut injector = bench(world, "write", INJECTOR, &frames, false, logs)?;
+    let mut talker = bench(world, "write", INJECTOR, &frames, false, logs)?;
     let mut runner = start(cell, contender, world, logs, || world.bridge(INJECTOR, TAP))?;
-    // How many frames of the injector make a round: the kernel may cut each into many before the tap.
-    let per_frame = number(&injector.ask("count 1")?, "payloads").max(1);
-    let round = (QUEUE_LENGTH * 4 / 5 / per_frame).min(16_384);
+    // The kernel may cut each frame of the injector into many before the tap.
+    let per_frame = number(&talker.ask("count 1")?, "payloads").max(1);
     runner.talker.ask(&format!("collect {per_frame} {PATIENCE_MS}"))?;
+    let round = (QUEUE_LENGTH * 4 / 5 / per_frame).min(16_384);
+    Ok((Injector { talker, round }, runner))
+}
+
+fn receive(cell: &Cell, contender: &Contender, world: &World, logs: &Path, length: Length) -> Result<Sample> {
+    let (mut injector, mut runner) = receiver(cell, contender, world, logs)?;
     let mut all = Sample::default();
     for _ in 0..length.rounds {
-        runner.hold()?;
-        let sent = number(&injector.ask(&format!("count {round}"))?, "payloads");
-        let before = runner.cpu_ns(world)?;
-        runner.talker.tell(&format!("collect {sent} {PATIENCE_MS}"))?;
-        runner.release()?;
-        let answer = runner.talker.answer()?;
-        let after = runner.cpu_ns(world)?;
+        let (round, answer) = runner.round(world, &mut injector)?;
         let sample = if contender.is_floor() {
-            floor_sample(&answer, after - before)
+            floor_sample(&answer, round.cpu_ns)
         } else {
-            arrived(&answer, sent, contender)?;
-            received(&answer, after - before)
+            arrived(&answer, round.sent, contender)?;
+            received(&answer, contender, round.cpu_ns)
         };
         all.add(&sample);
     }
@@ -251,13 +323,15 @@ fn receive(cell: &Cell, contender: &Contender, world: &World, logs: &Path, lengt
     Ok(all)
 }
 
-fn received(answer: &Value, cpu_ns: u64) -> Sample {
+fn received(answer: &Value, contender: &Contender, cpu_ns: u64) -> Sample {
+    let wall_ns = number(answer, "wall_ns");
     Sample {
         frames: number(answer, "rx_frames"),
         payloads: number(answer, "payloads"),
         bytes: number(answer, "rx_bytes"),
-        wall_ns: number(answer, "wall_ns"),
-        cpu_ns,
+        wall_ns,
+        // Before the first frame and after the last it takes the CPU, too, and that is not the frames' doing.
+        cpu_ns: if contender.polls() { wall_ns } else { cpu_ns },
         kicks: number(answer, "rx_kicks"),
         calls: number(answer, "rx_calls"),
     }

@@ -1,5 +1,7 @@
 //! One run's figures, and what many runs say together.
 
+use serde::{Deserialize, Serialize};
+
 /// What one run counted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
@@ -50,7 +52,7 @@ fn ratio(a: u64, b: u64) -> f64 {
 }
 
 /// Median, least and most of a figure over the runs.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Figure {
     pub(super) median: f64,
     pub(super) least: f64,

@@ -8,6 +8,7 @@
 mod check;
 mod generate;
 mod receive;
+mod round_trip;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -16,5 +17,6 @@ mod transmit;
 pub use check::{CheckCounters, Checker};
 pub use generate::{Generator, STAMP};
 pub use receive::{Collector, Limit};
+pub use round_trip::{RoundTrips, echo_request, is_answer};
 pub use shape::{ParseShapeError, Protocol, Shape};
 pub use transmit::Sender;

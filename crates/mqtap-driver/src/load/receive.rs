@@ -77,6 +77,15 @@ impl Collector {
         Ok(first.map_or(Duration::ZERO, |first| last - first))
     }
 
+    /// Takes the next frame of a ring, if there is one, behind its virtio header, and posts its buffers again.
+    pub fn next(&mut self, receiver: &mut Receiver) -> Result<Option<&[u8]>> {
+        let Some(used) = receiver.ring.reap()? else { return Ok(None) };
+        self.frames = WHOLE - 1;
+        self.take(receiver, used)?;
+        receiver.post(usize::MAX)?;
+        Ok(Some(&self.bytes))
+    }
+
     /// Takes what there is in a ring and posts the buffers again; returns the number of frames.
     pub fn drain(&mut self, receiver: &mut Receiver) -> Result<u64> {
         let mut frames = 0;

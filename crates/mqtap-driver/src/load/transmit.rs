@@ -5,6 +5,7 @@ use mqtap_virtio::memory::{GuestAddress, GuestMemory};
 use super::generate::{Generator, STAMP};
 use crate::driver::Driver;
 use crate::error::{Error, Result};
+use crate::header::VirtioNetHeader;
 use crate::ring::{Buffer, offset};
 use crate::transmit::Transmitter;
 
@@ -21,13 +22,21 @@ pub struct Sender {
     taken: Vec<u16>,
     pieces: usize,
     chain: Vec<Buffer>,
+    /// A slot for one frame of somebody else's, and whether it is free.
+    guest_slot: GuestAddress,
+    guest_slot_free: bool,
 }
+
+/// Bytes of the slot for a frame of somebody else's, virtio header included.
+const GUEST_SLOT: u64 = 2048;
+/// What stands for it in the list of slots in flight.
+const GUEST: u16 = u16::MAX;
 
 impl Sender {
     /// Bytes of guest memory that a sender of frames of this shape takes, for [`crate::DriverOptions::spare_memory`].
     #[must_use]
     pub fn memory(generator: &Generator, ring_size: u16) -> u64 {
-        u64::from(ring_size) * (generator.frame().len() as u64).next_multiple_of(64) + 4096
+        u64::from(ring_size) * (generator.frame().len() as u64).next_multiple_of(64) + 4096 + GUEST_SLOT
     }
 
     /// Prepares the frames for the transmit ring of a pair that has not transmitted yet, each in a chain of
@@ -45,8 +54,11 @@ impl Sender {
             driver.ram().memory().write(at, generator.frame())?;
             slots.push(at);
         }
+        let guest_slot = driver.ram_mut().allocate(GUEST_SLOT, 64)?;
         Ok(Sender {
             pair,
+            guest_slot,
+            guest_slot_free: true,
             memory: driver.ram().memory().clone(),
             free: (0..ring_size).rev().collect(),
             taken: vec![0; ring_size.into()],
@@ -82,6 +94,26 @@ impl Sender {
             transmitter.flush()?;
         }
         Ok(sent)
+    }
+
+    /// Queues a frame that is not of the generator, and shows it to the device. [`Error::Full`] while the one before it
+    /// has not come back.
+    pub fn send_other(&mut self, driver: &mut Driver, frame: &[u8]) -> Result<()> {
+        let transmitter = &mut driver.pair(self.pair).transmitter;
+        self.reap(transmitter)?;
+        if !self.guest_slot_free {
+            return Err(Error::Full);
+        }
+        let length = VirtioNetHeader::SIZE + frame.len();
+        if length as u64 > GUEST_SLOT {
+            return Err(Error::Options(format!("{} bytes are more than such a frame may have", frame.len())));
+        }
+        self.memory.write(self.guest_slot, &VirtioNetHeader::default().to_bytes())?;
+        self.memory.write(offset(self.guest_slot, VirtioNetHeader::SIZE as u64), frame)?;
+        let id = transmitter.ring.add(&[Buffer { at: self.guest_slot, len: length as u32 }], &[])?;
+        self.taken[usize::from(id)] = GUEST;
+        self.guest_slot_free = false;
+        transmitter.flush()
     }
 
     /// Takes back what the device is done with, and says how much is still in flight.
@@ -126,8 +158,13 @@ impl Sender {
 
     fn reap(&mut self, transmitter: &mut Transmitter) -> Result<()> {
         while let Some(used) = transmitter.ring.reap()? {
-            self.free.push(self.taken[usize::from(used.id)]);
-            transmitter.counters.completed += 1;
+            match self.taken[usize::from(used.id)] {
+                GUEST => self.guest_slot_free = true,
+                slot => {
+                    self.free.push(slot);
+                    transmitter.counters.completed += 1;
+                }
+            }
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! The guest of the benchmark: fills rings and empties them, on command.
 
+mod ping;
+
 use std::io::{Write as _, stdin, stdout};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -7,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use mqtap_driver::load::{Collector, Generator, Limit, Sender, Shape};
 use mqtap_driver::protocol::feature;
-use mqtap_driver::{Driver, DriverOptions, PairCounters};
+use mqtap_driver::{Driver, DriverOptions, PairCounters, VirtioNetHeader};
 use serde_json::{Value, json};
 
 use crate::DeviceOptions;
@@ -26,6 +28,9 @@ Every line on stdin is answered by one line of JSON on stdout, with
   collect N MS     receive N numbered payloads, or until none came for so
                    long; every 16th frame is checked whole
   verify N MS      the same, every frame is checked whole
+  ping N US [RATE] send N echo requests to the receiver of the frames, each so
+                   many microseconds after the answer to the one before, and
+                   meanwhile RATE frames a second
   forget           expect numbers anew from 0
   quit             end, as does the end of stdin
 
@@ -36,6 +41,9 @@ segment=BYTES for super-frames.";
 
 /// How long to wait for a backend that gives nothing back.
 const STUCK: Duration = Duration::from_secs(10);
+/// How often to look whether all is given back: at the end of a run, and while backends use every CPU.
+const SOON: Duration = Duration::from_micros(20);
+const NOT_SO_SOON: Duration = Duration::from_micros(200);
 /// Frames between two looks at the clock.
 const BETWEEN_LOOKS: usize = 64;
 
@@ -88,13 +96,20 @@ pub(crate) fn run(options: &LoadOptions) -> Result<(), BoxError> {
     let driver_options = DriverOptions {
         spare_memory: u64::from(pairs) * memory,
         // The senders bring their own buffers.
-        transmit_buffer_size: 64,
+        transmit_buffer_size: 128,
         ..options.device.driver_options()
     };
     let start = Instant::now();
     let mut driver = Driver::connect(&options.socket, driver_options)?;
     driver.set_active_pairs(options.device.active.unwrap_or(pairs))?;
     let connected = start.elapsed();
+    // One frame, on the pair that was started last, before there is anything else on the ring.
+    let last = pairs - 1;
+    driver.transmit(last, &generator.frame()[VirtioNetHeader::SIZE..])?;
+    if !driver.pair(last).drain(STUCK)? {
+        return Err("the backend does not give the first frame back".into());
+    }
+    let first_frame = start.elapsed();
     let senders = (0..pairs)
         .map(|pair| Sender::new(&mut driver, pair, generator.clone().from_flow(pair * flows), options.pieces))
         .collect::<Result<_, _>>()?;
@@ -105,6 +120,7 @@ pub(crate) fn run(options: &LoadOptions) -> Result<(), BoxError> {
         "frame_bytes": options.frames.frame_length(),
         "payloads": options.frames.chunks(),
         "connect_ns": connected.as_nanos() as u64,
+        "first_frame_ns": first_frame.as_nanos() as u64,
     }))?;
     let collector = Collector::new(options.sleep);
     let burst = options.burst.into();
@@ -163,12 +179,16 @@ impl Loader {
                     Ok(None)
                 })
             }
-            ["drain"] => self.measured(|loader| loader.drain().map(|()| None)),
+            ["drain"] => self.measured(|loader| loader.drain(NOT_SO_SOON).map(|()| None)),
             ["collect" | "verify", payloads, ms] => {
                 let limit =
                     Limit { payloads: payloads.parse()?, patience: Duration::from_millis(ms.parse()?) };
                 self.collector.whole = words[0] == "verify";
                 self.measured(|loader| Ok(Some(loader.collector.collect(&mut loader.driver, limit)?)))
+            }
+            ["ping", count, us] => self.ping(count.parse()?, Duration::from_micros(us.parse()?), 0),
+            ["ping", count, us, rate] => {
+                self.ping(count.parse()?, Duration::from_micros(us.parse()?), rate.parse()?)
             }
             ["forget"] => {
                 self.collector.reset();
@@ -251,7 +271,7 @@ impl Loader {
                 }
             }
         }
-        self.drain()?;
+        self.drain(SOON)?;
         Ok(Some(start.elapsed()))
     }
 
@@ -272,11 +292,11 @@ impl Loader {
                 std::hint::spin_loop();
             }
         }
-        self.drain()?;
+        self.drain(SOON)?;
         Ok(Some(start.elapsed()))
     }
 
-    fn drain(&mut self) -> Result<(), BoxError> {
+    fn drain(&mut self, pause: Duration) -> Result<(), BoxError> {
         let deadline = Instant::now() + STUCK;
         for sender in &mut self.senders {
             while sender.in_flight(&mut self.driver)? > 0 {
@@ -284,7 +304,7 @@ impl Loader {
                     return Err("the backend does not give frames back".into());
                 }
                 // Leaves the CPU to the backend, where it has no other.
-                std::thread::sleep(Duration::from_micros(20));
+                std::thread::sleep(pause);
             }
         }
         Ok(())
