@@ -25,6 +25,9 @@ const MODULES: &[&str] = &[
     "virtio_console",
 ];
 
+/// Modules that are there and loaded by those who want them.
+const MORE_MODULES: &[&str] = &["pktgen"];
+
 /// Programs of this machine that the guest gets too; busybox has the rest.
 const PROGRAMS: &[&str] = &["ethtool", "iperf3", "ping"];
 
@@ -152,7 +155,7 @@ pub(crate) fn unpack_packages(packages: &[String], into: &Path) -> Result<PathBu
 fn add_modules(archive: &mut Archive, directory: &Path) -> Result<()> {
     let built_in = std::fs::read_to_string(directory.join("modules.builtin")).unwrap_or_default();
     let mut order = String::new();
-    for module in MODULES {
+    for module in MODULES.iter().chain(MORE_MODULES) {
         if let Some(path) = find_module(directory, module)? {
             let content = if path.extension().is_some_and(|extension| extension == "xz") {
                 decompressed(&path)?
@@ -160,8 +163,10 @@ fn add_modules(archive: &mut Archive, directory: &Path) -> Result<()> {
                 std::fs::read(&path)?
             };
             archive.file(&format!("modules/{module}.ko"), &content);
-            order.push_str(module);
-            order.push('\n');
+            if MODULES.contains(module) {
+                order.push_str(module);
+                order.push('\n');
+            }
         } else if !built_in.contains(&format!("/{module}.ko")) && *module == "virtio_net" {
             return fail(format!("{} has no module {module}", directory.display()));
         }

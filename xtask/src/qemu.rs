@@ -118,6 +118,11 @@ impl Guest {
         })
     }
 
+    /// QEMU's process.
+    pub(crate) fn pid(&self) -> Result<rustix::process::Pid> {
+        self.qemu.pid()
+    }
+
     /// Runs a shell command that must succeed; returns what it printed.
     pub(crate) fn run(&mut self, command: &str) -> Result<String> {
         self.run_within(command, COMMAND)

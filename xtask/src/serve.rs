@@ -122,6 +122,11 @@ impl Backend {
         Nic { netdev, chardev, pairs: tap.pairs, properties: properties.to_owned() }
     }
 
+    /// The daemon's process; none with QEMU's backend.
+    pub(crate) fn pid(&self) -> Result<Option<rustix::process::Pid>> {
+        self.daemon.as_ref().map(Supervised::pid).transpose()
+    }
+
     /// The daemon's counters now; none with QEMU's backend, which keeps none.
     pub(crate) fn counters(&mut self) -> Result<Option<counters::Table>> {
         let netdevs = self.taps.len();

@@ -115,6 +115,9 @@ pub(crate) struct Driver {
     pub(crate) hugepages: bool,
     /// The frontend listens, the daemon connects.
     pub(crate) server: bool,
+    pub(crate) ring_size: u16,
+    /// Where it runs; on the last CPU that we may use if nothing is said.
+    pub(crate) cpu: Option<usize>,
 }
 
 /// A running testpmd, obeying commands.
@@ -140,7 +143,7 @@ impl Testpmd {
         for plugin in installation.plugins(&["librte_mempool_ring.so.23", "librte_net_virtio.so.23"]) {
             command.arg("-d").arg(plugin);
         }
-        let cpu = last_cpu()?;
+        let cpu = driver.cpu.map_or_else(last_cpu, Ok)?;
         command.args(["--lcores", &format!("0@{cpu},1@{cpu}"), "--no-pci", "--no-telemetry"]);
         // It says which features were negotiated.
         command.arg("--log-level=pmd.net.virtio.init:debug");
@@ -152,9 +155,10 @@ impl Testpmd {
         }
         let flag = u8::from;
         command.arg("--vdev").arg(format!(
-            "net_virtio_user0,path={},mac=02:00:00:4d:51:02,queues={},queue_size=256,packed_vq={},mrg_rxbuf={},in_order={},server={}",
+            "net_virtio_user0,path={},mac=02:00:00:4d:51:02,queues={},queue_size={},packed_vq={},mrg_rxbuf={},in_order={},server={}",
             socket.display(),
             driver.queues,
+            driver.ring_size,
             flag(driver.packed),
             flag(driver.mergeable),
             flag(driver.in_order),

@@ -113,6 +113,8 @@ pub(super) struct Cell {
     pub(super) contenders: Vec<Contender>,
     /// Part of `--quick`.
     pub(super) quick: bool,
+    /// DPDK's driver in place of ours.
+    pub(super) testpmd: bool,
 }
 
 impl Cell {
@@ -125,6 +127,7 @@ impl Cell {
             driver: Driver::PLAIN,
             contenders,
             quick: false,
+            testpmd: false,
         }
     }
 
@@ -187,6 +190,24 @@ pub(super) fn all(field: &Field) -> Vec<Cell> {
     let mut cells = transmit(field);
     cells.extend(receive(field));
     cells.extend(variants(field));
+    cells.extend(dpdk(field));
+    cells
+}
+
+/// DPDK's driver in place of ours.
+fn dpdk(field: &Field) -> Vec<Cell> {
+    let shape = "udp,size=60,flows=distinct";
+    let mut cells = Vec::new();
+    for (layout, packed) in [("split", false), ("packed", true)] {
+        for (way, direction) in [("transmit", Direction::Transmit), ("receive", Direction::Receive)] {
+            // A backend that polls does not say when it has done its part, nor lose nothing.
+            let contenders = if direction == Direction::Transmit { field.all(&[]) } else { field.ours(&[]) };
+            let mut cell =
+                Cell::new(&format!("dpdk.{way}.60.{layout}"), direction, shape, Sink::Drop, contenders);
+            cell.testpmd = true;
+            cells.push(cell.driver(|driver| driver.packed = packed));
+        }
+    }
     cells
 }
 

@@ -5,14 +5,20 @@
 
 mod cells;
 mod contender;
+mod dpdk;
+mod guests;
+mod idle;
 mod machine;
+mod measures;
 mod model;
 mod peers;
 mod procfs;
 mod report;
+mod rounds;
 mod run;
 mod sample;
 mod talker;
+mod terminal;
 mod world;
 
 use std::path::PathBuf;
@@ -21,14 +27,15 @@ use std::time::Instant;
 
 use cells::{Cell, Field};
 use contender::{Contender, Named};
-use model::{CellFindings, Findings, Line, Method, Skipped};
-use run::Length;
-use sample::{Figure, Sample};
+use guests::GuestCell;
+use measures::{Context, Group};
+use model::{Findings, Method, Skipped};
+use rounds::Plan;
 use world::Cpus;
 
-use crate::outcome::{Context as _, Result, fail, failure, say};
+use crate::outcome::{Context as _, Result, fail, say};
 use crate::testpmd::Hugepages;
-use crate::{paths, serve, setup};
+use crate::{serve, setup};
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -71,12 +78,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let mut skipped = Vec::new();
     let field = field(arguments, &mut skipped);
-    let cells: Vec<Cell> = cells::all(&field).into_iter().filter(|cell| selected(cell, arguments)).collect();
+    let cells: Vec<Cell> =
+        cells::all(&field).into_iter().filter(|cell| wanted(&cell.name, cell.quick, arguments)).collect();
+    let guest_cells: Vec<&GuestCell> =
+        guests::CELLS.iter().filter(|cell| wanted(cell.name, false, arguments)).collect();
+    let groups: Vec<&Group> =
+        measures::GROUPS.iter().filter(|group| wanted(group.name, group.quick, arguments)).collect();
     if arguments.list {
         cells.iter().for_each(|cell| say(&cell.name));
+        guest_cells.iter().for_each(|cell| say(cell.name));
+        groups.iter().for_each(|group| say(group.name));
         return Ok(ExitCode::SUCCESS);
     }
-    if cells.is_empty() {
+    if cells.is_empty() && guest_cells.is_empty() && groups.is_empty() {
         return fail("no cell has such a name; `cargo xtask bench --list` names them");
     }
     if !setup::is_root() {
@@ -100,14 +114,42 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut failed = 0;
     for cell in cells {
         let start = Instant::now();
-        match measure(&cell, plan, cpus) {
+        match rounds::measure(&cell, plan, cpus) {
             Ok(found) => {
-                show(&found, start);
+                terminal::show(&found, start);
                 findings.cells.push(found);
             }
             Err(error) => {
                 failed += 1;
                 say(format!("{:<38} FAILED: {error}", cell.name));
+            }
+        }
+    }
+    if !guest_cells.is_empty() {
+        let start = Instant::now();
+        let found =
+            guests::image().and_then(|image| guests::run(&guest_cells, &image, cpus, plan.repetitions));
+        match found {
+            Ok(found) => {
+                found.iter().for_each(|found| terminal::show(found, start));
+                findings.cells.extend(found);
+            }
+            Err(error) => {
+                failed += 1;
+                say(format!("{:<38} FAILED: {error}", "guest"));
+            }
+        }
+    }
+    let mut ours = vec![Contender::ours("mqtap", "")];
+    ours.extend(POLLING.iter().map(|(name, options)| Contender::ours(name, options)));
+    let context = Context { cpus, repetitions: plan.repetitions, quick: arguments.quick, ours: &ours };
+    for group in groups {
+        let start = Instant::now();
+        match measures::run(group, &context, &mut findings) {
+            Ok(measures) => terminal::show_measures(group.name, &measures, start),
+            Err(error) => {
+                failed += 1;
+                say(format!("{:<38} FAILED: {error}", group.name));
             }
         }
     }
@@ -123,7 +165,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// DPDK wants them, whichever end of the socket it is.
 fn need_hugepages(cells: &[Cell]) -> bool {
-    cells.iter().flat_map(|cell| &cell.contenders).any(|contender| contender.name == report::DPDK)
+    cells
+        .iter()
+        .any(|cell| cell.testpmd || cell.contenders.iter().any(|contender| contender.name == report::DPDK))
 }
 
 /// Says, and writes, what was found.
@@ -139,34 +183,15 @@ fn finish(findings: &Findings, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// How long everything is measured.
-#[derive(Clone, Copy)]
-struct Plan {
-    repetitions: usize,
-    length: Length,
-    system_calls: bool,
-}
+/// Ours with polling: long enough that a worker is awake when the next request comes.
+const POLLING: &[(&str, &str)] = &[("mqtap polling", "poll-us=1000")];
 
-impl Plan {
-    fn of(arguments: &Arguments) -> Self {
-        let (repetitions, length) = if arguments.quick {
-            (1, Length { milliseconds: 100, rounds: 2 })
-        } else {
-            (5, Length { milliseconds: 300, rounds: 8 })
-        };
-        Self {
-            repetitions: arguments.repeat.unwrap_or(repetitions).max(1),
-            length,
-            system_calls: !arguments.quick,
-        }
-    }
-}
-
-fn selected(cell: &Cell, arguments: &Arguments) -> bool {
+/// Whether a cell or a group of measures is asked for.
+fn wanted(name: &str, quick: bool, arguments: &Arguments) -> bool {
     if arguments.cells.is_empty() {
-        return cell.quick || !arguments.quick;
+        return quick || !arguments.quick;
     }
-    arguments.cells.iter().any(|glob| matches(glob, &cell.name))
+    arguments.cells.iter().any(|glob| matches(glob, name))
 }
 
 /// A `*` stands for anything.
@@ -194,74 +219,6 @@ fn field(arguments: &Arguments, skipped: &mut Vec<Skipped>) -> Field {
         }
     }
     Field { ours, peers }
-}
-
-fn measure(cell: &Cell, plan: Plan, cpus: Cpus) -> Result<CellFindings> {
-    let logs = paths::logs(&format!("bench.{}", cell.name))?;
-    let named = |contender: &Contender| {
-        let name = contender.name.clone();
-        move |error: Box<dyn std::error::Error>| failure(format!("{name}: {error}"))
-    };
-    let mut runs: Vec<(&Contender, Vec<Sample>)> = Vec::new();
-    for contender in &cell.contenders {
-        run::check(cell, contender, cpus, &logs).map_err(named(contender))?;
-        runs.push((contender, Vec::new()));
-    }
-    // In turn, so that a machine that slows down slows all of them down.
-    for _ in 0..plan.repetitions {
-        for (contender, samples) in &mut runs {
-            samples.push(run::once(cell, contender, cpus, &logs, plan.length).map_err(named(contender))?);
-        }
-    }
-    let mut lines = Vec::new();
-    for (contender, samples) in runs {
-        let calls = if plan.system_calls {
-            run::system_calls(cell, contender, cpus, &logs).map_err(named(contender))?
-        } else {
-            None
-        };
-        lines.push(line(contender, &samples, calls));
-    }
-    Ok(CellFindings {
-        name: cell.name.clone(),
-        frames: cell.shape.clone(),
-        way: cell.way().to_owned(),
-        driver: cell.driver.to_string(),
-        lines,
-    })
-}
-
-fn line(contender: &Contender, samples: &[Sample], system_calls: Option<f64>) -> Line {
-    let figure = |of: fn(&Sample) -> f64| Figure::of(samples.iter().map(of));
-    Line {
-        name: contender.name.clone(),
-        side: contender.side(),
-        cpu_ns: figure(Sample::cpu_per_payload),
-        rate: figure(Sample::payloads_per_second),
-        gigabits: figure(Sample::gigabits_per_second),
-        notifications: figure(Sample::notifications_per_frame),
-        system_calls,
-    }
-}
-
-fn show(cell: &CellFindings, start: Instant) {
-    let floor = cell.floor().map_or(0.0, |line| line.cpu_ns.median);
-    say(format!("{:<38} {:5.1} s  {}; {}", cell.name, start.elapsed().as_secs_f32(), cell.frames, cell.way));
-    for line in &cell.lines {
-        let ratio =
-            if floor > 0.0 { format!("{:5.2} x floor", line.cpu_ns.median / floor) } else { String::new() };
-        let calls = line.system_calls.map_or_else(String::new, |calls| format!("{calls:.3} calls"));
-        say(format!(
-            "    {:<24} {:7.0} ns ({:.0}-{:.0})  {:6.3} M/s  {:6.2} Gbit/s  {:7.4} notif.  {ratio}  {calls}",
-            line.name,
-            line.cpu_ns.median,
-            line.cpu_ns.least,
-            line.cpu_ns.most,
-            line.rate.median / 1e6,
-            line.gigabits.median,
-            line.notifications.median,
-        ));
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What the kernel knows about a process: CPU time, context switches, memory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 
@@ -21,11 +21,53 @@ fn threads(pid: Pid) -> Result<Vec<PathBuf>> {
 pub(super) fn cpu_ns(pid: Pid) -> Result<u64> {
     let mut sum = 0;
     for thread in threads(pid)? {
-        // A thread may end meanwhile.
-        let Ok(text) = std::fs::read_to_string(thread.join("schedstat")) else { continue };
-        sum += text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+        sum += run_time_ns(&thread);
     }
     Ok(sum)
+}
+
+/// CPU time of the thread that a process began with.
+pub(super) fn main_thread_cpu_ns(pid: Pid) -> u64 {
+    run_time_ns(&path(pid, &format!("task/{}", pid.as_raw_nonzero())))
+}
+
+/// Of a thread that has ended: 0.
+fn run_time_ns(thread: &Path) -> u64 {
+    let text = std::fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
+/// Context switches of all threads, whether they wanted to sleep or were made to: each is a wake-up.
+pub(super) fn switches(pid: Pid) -> Result<u64> {
+    let mut sum = 0;
+    for thread in threads(pid)? {
+        sum += field(&thread.join("status"), "voluntary_ctxt_switches");
+        sum += field(&thread.join("status"), "nonvoluntary_ctxt_switches");
+    }
+    Ok(sum)
+}
+
+/// Resident memory, in KiB.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    /// Of its own: heap, stacks, data.
+    pub(super) own_kib: u64,
+    /// Pages of files: the program and its libraries.
+    pub(super) program_kib: u64,
+}
+
+pub(super) fn memory(pid: Pid) -> Result<Memory> {
+    let status = path(pid, "status");
+    std::fs::metadata(&status).context(|| format!("cannot read {}", status.display()))?;
+    Ok(Memory { own_kib: field(&status, "RssAnon"), program_kib: field(&status, "RssFile") })
+}
+
+/// A number of a `status` file.
+fn field(status: &Path, name: &str) -> u64 {
+    let text = std::fs::read_to_string(status).unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The kernel's thread for interrupt work that it puts off on a CPU; none where it cannot be seen, as in a container.

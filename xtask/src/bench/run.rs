@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::cells::{Cell, Direction};
 use super::contender::{Backend, Contender, Kind, Service, TAP};
+use super::dpdk;
 use super::sample::Sample;
 use super::talker::{Talker, number};
 use super::world::{Cpus, QUEUE_LENGTH, Sink, World};
@@ -16,7 +17,7 @@ use crate::process::Supervised;
 use crate::{serve, setup};
 
 /// The tap that frames are put into for a bridge to bring them to the measured one.
-const INJECTOR: &str = "inj0";
+pub(super) const INJECTOR: &str = "inj0";
 /// The tap that frames are read back from.
 const END: &str = "end0";
 /// How long to wait for a frame that does not come.
@@ -40,6 +41,9 @@ pub(super) fn once(
     length: Length,
 ) -> Result<Sample> {
     let world = World::new(cpus)?;
+    if cell.testpmd {
+        return dpdk::once(cell, contender, &world, logs, length);
+    }
     match cell.direction {
         Direction::Transmit => transmit(cell, contender, &world, logs, length),
         Direction::Receive => receive(cell, contender, &world, logs, length),
@@ -54,7 +58,8 @@ pub(super) fn system_calls(
     logs: &Path,
 ) -> Result<Option<f64>> {
     let world = World::new(cpus)?;
-    if contender.is_floor() || setup::find("perf").is_none() {
+    // How often one that polls asks in vain says nothing about frames.
+    if cell.testpmd || contender.is_floor() || contender.polls() || setup::find("perf").is_none() {
         return Ok(None);
     }
     match cell.direction {
@@ -161,7 +166,7 @@ fn driver(cell: &Cell, world: &World, backend: &Backend, logs: &Path) -> Result<
     Talker::start(&mut command, "mqtap-driver", &logs.join("driver.log"))
 }
 
-fn service(cell: &Cell) -> Service {
+pub(super) fn service(cell: &Cell) -> Service {
     Service { pairs: cell.driver.pairs, ring_size: cell.driver.ring_size, spread: false }
 }
 
@@ -232,7 +237,7 @@ fn transmit(
 pub(super) fn check(cell: &Cell, contender: &Contender, cpus: Cpus, logs: &Path) -> Result<()> {
     /// Less than the tap at the end can hold.
     const PAYLOADS: u64 = 8192;
-    if contender.is_floor() || cell.direction == Direction::Receive {
+    if cell.testpmd || contender.is_floor() || cell.direction == Direction::Receive {
         return Ok(());
     }
     let world = World::new(cpus)?;
@@ -292,9 +297,12 @@ fn counted(sample: &Sample, contender: &Contender) -> Result<()> {
     if sample.frames == 0 { fail(format!("{} moved no frames", contender.name)) } else { Ok(()) }
 }
 
+pub(super) fn injector(cell: &Cell, world: &World, logs: &Path) -> Result<Talker> {
+    bench(world, "write", INJECTOR, &["--frames".to_owned(), cell.frames()], false, logs)
+}
+
 fn receiver(cell: &Cell, contender: &Contender, world: &World, logs: &Path) -> Result<(Injector, Runner)> {
-    let frames = vec!["--frames".to_owned(), cell.frames()];
-    let mut talker = bench(world, "write", INJECTOR, &frames, false, logs)?;
+    let mut talker = injector(cell, world, logs)?;
     let mut runner = start(cell, contender, world, logs, || world.bridge(INJECTOR, TAP))?;
     // The kernel may cut each frame of the injector into many before the tap.
     let per_frame = number(&talker.ask("count 1")?, "payloads").max(1);

@@ -12,7 +12,7 @@ use crate::outcome::{Context as _, Result, fail, failure};
 use crate::process::{self, Supervised};
 
 /// For a command that does not say how long it takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) struct Talker {
     process: Supervised,

@@ -9,6 +9,17 @@ use crate::process;
 use crate::serve::TapSpec;
 use crate::testpmd::{self, Driver, Hugepages, Testpmd};
 
+const PLAIN: Driver = Driver {
+    queues: 2,
+    packed: false,
+    mergeable: true,
+    in_order: false,
+    hugepages: true,
+    server: false,
+    ring_size: 256,
+    cpu: None,
+};
+
 /// The layouts of the rings, as names of scenarios and drivers.
 pub(super) fn drivers() -> Vec<(String, Driver)> {
     let mut all = Vec::new();
@@ -22,17 +33,13 @@ pub(super) fn drivers() -> Vec<(String, Driver)> {
                         if mergeable { "-mergeable" } else { "" },
                         if in_order { "-in-order" } else { "" },
                     );
-                    let driver =
-                        Driver { queues, packed, mergeable, in_order, hugepages: true, server: false };
-                    all.push((name, driver));
+                    all.push((name, Driver { queues, packed, mergeable, in_order, ..PLAIN }));
                 }
             }
         }
     }
-    let plain =
-        Driver { queues: 2, packed: false, mergeable: true, in_order: false, hugepages: true, server: false };
-    all.push(("dpdk.no-huge".to_owned(), Driver { hugepages: false, ..plain }));
-    all.push(("dpdk.frontend-listens".to_owned(), Driver { server: true, ..plain }));
+    all.push(("dpdk.no-huge".to_owned(), Driver { hugepages: false, ..PLAIN }));
+    all.push(("dpdk.frontend-listens".to_owned(), Driver { server: true, ..PLAIN }));
     all
 }
 

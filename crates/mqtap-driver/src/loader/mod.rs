@@ -28,9 +28,8 @@ Every line on stdin is answered by one line of JSON on stdout, with
   collect N MS     receive N numbered payloads, or until none came for so
                    long; every 16th frame is checked whole
   verify N MS      the same, every frame is checked whole
-  ping N US [RATE] send N echo requests to the receiver of the frames, each so
-                   many microseconds after the answer to the one before, and
-                   meanwhile RATE frames a second
+  ping N US [RATE] send N echo requests, each so many microseconds after the
+                   answer to the one before, and meanwhile RATE frames a second
   forget           expect numbers anew from 0
   quit             end, as does the end of stdin
 
@@ -59,6 +58,9 @@ pub(crate) struct LoadOptions {
     /// What the transmitted frames look like
     #[arg(long, default_value = "udp")]
     frames: Shape,
+    /// Sender and receiver of the requests of `ping` [default: those of the frames]
+    #[arg(long)]
+    echo: Option<Shape>,
     /// Descriptors that each of them is spread over
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pieces: u16,
@@ -83,6 +85,7 @@ struct Loader {
     driver: Driver,
     senders: Vec<Sender>,
     collector: Collector,
+    echo: Shape,
     burst: usize,
     sleep: bool,
 }
@@ -124,7 +127,8 @@ pub(crate) fn run(options: &LoadOptions) -> Result<(), BoxError> {
     }))?;
     let collector = Collector::new(options.sleep);
     let burst = options.burst.into();
-    let mut loader = Loader { driver, senders, collector, burst, sleep: options.sleep };
+    let echo = options.echo.unwrap_or(options.frames);
+    let mut loader = Loader { driver, senders, collector, echo, burst, sleep: options.sleep };
     for line in stdin().lines() {
         let line = line?;
         if line.trim() == "quit" {

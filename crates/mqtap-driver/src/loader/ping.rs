@@ -12,7 +12,7 @@ const LOST: Duration = Duration::from_secs(1);
 impl Loader {
     /// Sends requests one after the other on the first pair, and beside them `rate` frames a second.
     pub(super) fn ping(&mut self, count: u64, gap: Duration, rate: u64) -> Result<Value, BoxError> {
-        let shape = *self.senders[0].generator().shape();
+        let shape = self.echo;
         let mut times = RoundTrips::default();
         let mut load = Load { start: Instant::now(), rate, due: 0, sent: 0 };
         // What is left of earlier frames is no answer.
