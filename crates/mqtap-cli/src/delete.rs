@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
+use mqtap::Namespace;
 use mqtap::create::{Error, delete};
-use mqtap::{InterfaceName, Namespace};
 use serde_json::json;
 
-use crate::create::words::Words;
+use crate::create::words;
 use crate::exit;
 
 /// Delete a tap.
@@ -38,9 +38,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
-    let name: InterfaceName = match Words::read(&arguments.words, "delete")
-        .and_then(|words| words.name.parse().map_err(|error: mqtap::name::InvalidName| error.to_string()))
-    {
+    let name = match words::name(&arguments.words, "delete") {
         Ok(name) => name,
         Err(message) => return exit::usage("delete", &message),
     };

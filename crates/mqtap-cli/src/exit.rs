@@ -12,6 +12,14 @@ pub(crate) fn usage(subcommand: &str, message: &impl Display) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
+/// Prints the answer.
+pub(crate) fn print(text: &str) -> ExitCode {
+    match crate::output::print(text) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => failure(&format!("cannot print: {error}")),
+    }
+}
+
 /// Says what failed.
 pub(crate) fn failure(error: &impl Display) -> ExitCode {
     eprintln!("error: {error}");

@@ -1,8 +1,15 @@
 //! Interfaces as JSON, with the keys of `ip -json -details link` for what that tells as well.
 
+mod features;
+mod findings;
+mod tap;
+
+pub(crate) use features::features;
+pub(crate) use findings::{explanation, finding};
 use mqtap::link::TunLink;
 use mqtap::{InterfaceName, Link, account};
 use serde_json::{Map, Value, json};
+pub(crate) use tap::tap;
 
 /// An interface, which is a port of `master`.
 pub(crate) fn link(link: &Link, master: Option<InterfaceName>) -> Map<String, Value> {

@@ -4,11 +4,19 @@
 mod create;
 mod delete;
 mod descriptors;
+mod doctor;
 mod exec;
 mod exit;
+mod features;
 mod json;
+mod list;
+mod output;
 mod per_nic;
+mod queues;
+mod seconds;
 mod serve;
+mod show;
+mod status;
 mod table;
 
 use std::io::IsTerminal;
@@ -42,6 +50,12 @@ enum Command {
     Create(create::Arguments),
     #[command(visible_alias = "del")]
     Delete(delete::Arguments),
+    #[command(visible_alias = "ls")]
+    List(list::Arguments),
+    Show(show::Arguments),
+    Queues(queues::Arguments),
+    Doctor(doctor::Arguments),
+    Features(features::Arguments),
 }
 
 /// What ends a subcommand: all that is done with it is to print it.
@@ -78,5 +92,10 @@ pub fn run() -> ExitCode {
         Command::Exec(arguments) => exec::main(&arguments),
         Command::Create(arguments) => create::main(&arguments),
         Command::Delete(arguments) => delete::main(&arguments),
+        Command::List(arguments) => list::main(&arguments),
+        Command::Show(arguments) => show::main(&arguments),
+        Command::Queues(arguments) => queues::main(&arguments),
+        Command::Doctor(arguments) => doctor::main(&arguments),
+        Command::Features(arguments) => features::main(&arguments),
     }
 }

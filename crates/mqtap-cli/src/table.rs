@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use mqtap_virtio::nic::NicSnapshot;
 
+use crate::output::{Align, Columns};
+
 /// One line for each queue pair, and one for all together.
 pub(crate) fn render(id: &str, nic: &NicSnapshot) -> String {
     let pairs = nic.pairs.len();
@@ -16,11 +18,36 @@ pub(crate) fn render(id: &str, nic: &NicSnapshot) -> String {
         nic.interface,
         2 * pairs
     );
-    let _ = writeln!(
-        text,
-        "  {:>4} {:<8} | {:>14} {:>16} {:>10} | {:>14} {:>16} {:>10}",
-        "pair", "queue", "guest->tap", "bytes", "dropped", "tap->guest", "bytes", "dropped"
-    );
+    let mut columns = Columns::new([
+        ("pair", Align::Right),
+        ("queue", Align::Left),
+        ("|", Align::Left),
+        ("guest->tap", Align::Right),
+        ("bytes", Align::Right),
+        ("dropped", Align::Right),
+        ("|", Align::Left),
+        ("tap->guest", Align::Right),
+        ("bytes", Align::Right),
+        ("dropped", Align::Right),
+    ])
+    .narrow();
+    let mut line = |pair: String, state: &str, row: [u64; 6]| {
+        let [frames, bytes, dropped, received, received_bytes, not_received] =
+            row.map(|count| count.to_string());
+        let bar = || "|".to_owned();
+        columns.row([
+            pair,
+            state.to_owned(),
+            bar(),
+            frames,
+            bytes,
+            dropped,
+            bar(),
+            received,
+            received_bytes,
+            not_received,
+        ]);
+    };
     let mut sum = [0u64; 6];
     for (index, pair) in nic.pairs.iter().enumerate() {
         let (transmit, receive) = (&pair.transmit, &pair.receive);
@@ -35,24 +62,16 @@ pub(crate) fn render(id: &str, nic: &NicSnapshot) -> String {
         for (sum, value) in sum.iter_mut().zip(row) {
             *sum += value;
         }
-        let state = if pair.attached { "attached" } else { "detached" };
-        line(&mut text, &index.to_string(), state, &row);
+        line(index.to_string(), if pair.attached { "attached" } else { "detached" }, row);
     }
-    line(&mut text, "all", "", &sum);
+    line("all".to_owned(), "", sum);
+    text.push_str(&columns.render("  "));
     for (index, pair) in nic.pairs.iter().enumerate() {
         for (name, count) in reasons(pair) {
             let _ = writeln!(text, "  pair {index}: {count} {name}");
         }
     }
     text
-}
-
-fn line(text: &mut String, pair: &str, state: &str, row: &[u64; 6]) {
-    let _ = writeln!(
-        text,
-        "  {pair:>4} {state:<8} | {:>14} {:>16} {:>10} | {:>14} {:>16} {:>10}",
-        row[0], row[1], row[2], row[3], row[4], row[5]
-    );
 }
 
 /// Why frames were dropped, what went wrong, and what made frames wait: only what happened.

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A counter with one writer.
 #[derive(Debug, Default)]
@@ -31,7 +31,10 @@ macro_rules! counters {
         pub struct $live { $($(#[$field_doc])* pub $field: Counter,)* }
 
         $(#[$snapdoc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        ///
+        /// Read from what another version wrote, a counter that is missing there is 0.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+        #[serde(default)]
         pub struct $snapshot { $($(#[$field_doc])* pub $field: u64,)* }
 
         impl $live {
@@ -125,7 +128,8 @@ pub struct PairCounters {
 }
 
 /// Values of [`PairCounters`] and the state of the pair's queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct PairSnapshot {
     /// Guest to tap.
     pub transmit: TransmitSnapshot,

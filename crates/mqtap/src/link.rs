@@ -54,7 +54,8 @@ pub enum Error {
 }
 
 /// An errno by name and meaning: `EPERM: Operation not permitted`.
-pub(crate) fn describe(errno: Errno) -> String {
+#[must_use]
+pub fn describe(errno: Errno) -> String {
     let text = std::io::Error::from(errno).to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let name = match errno {

@@ -72,6 +72,11 @@ impl Offloads {
         self.0 == 0
     }
 
+    /// The names of those in this set, as here and without `TUN_F_`.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        NAMES.iter().filter(move |(bit, _)| self.contains(*bit)).map(|(_, name)| *name)
+    }
+
     /// The largest subset that obeys the kernel's rules on combinations (drivers/net/tun.c: `set_offload`).
     #[must_use]
     pub fn normalized(self) -> Self {
@@ -132,8 +137,7 @@ impl fmt::Display for Offloads {
         if self.is_empty() {
             return f.write_str("none");
         }
-        let names = NAMES.iter().filter(|(bit, _)| self.contains(*bit));
-        for (i, (_, name)) in names.enumerate() {
+        for (i, name) in self.names().enumerate() {
             if i > 0 {
                 f.write_str("+")?;
             }

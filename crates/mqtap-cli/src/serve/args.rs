@@ -9,6 +9,7 @@ use mqtap::MacAddress;
 use mqtap::netdev::Options;
 
 use crate::per_nic::{PerNic, agree, ids, known, not_shared, pick, split};
+use crate::status::Directory;
 
 /// Serve TAP devices to virtual machines over vhost-user.
 ///
@@ -58,6 +59,11 @@ pub(crate) struct Arguments {
     /// CPUs for the workers, such as 2-5,8: one for each worker in turn.
     #[arg(long, value_name = "[ID=]LIST")]
     pub(crate) cpus: Vec<PerNic<CpuList>>,
+
+    /// Where to make the socket PID.status, at which `mqtap queues` and `mqtap show` read the counters: a directory, or `no`
+    /// [default: $RUNTIME_DIRECTORY, for root /run/mqtap, else $XDG_RUNTIME_DIR/mqtap].
+    #[arg(long, value_name = "DIRECTORY|no")]
+    pub(crate) status_dir: Option<Directory>,
 
     /// Print what this backend can do, as the vhost-user conventions have it, and end.
     #[arg(long)]

@@ -7,6 +7,7 @@ use mqtap_vhost_user::StopHandle;
 use mqtap_virtio::nic::NicCounters;
 use signal_hook::iterator::Handle;
 
+use crate::status::{NicReport, Report};
 use crate::{Error, table};
 
 /// Where each NIC says how it fares.
@@ -37,6 +38,7 @@ enum NicState {
 /// A NIC that is served.
 pub(super) struct Served {
     pub(super) id: String,
+    pub(super) ifindex: u32,
     pub(super) counters: NicCounters,
     pub(super) stop: StopHandle,
 }
@@ -103,6 +105,21 @@ impl Board {
             }
         }
         eprint!("{text}");
+    }
+
+    /// What each NIC that is served has done. The board is free while the kernel is asked.
+    pub(super) fn report(&self) -> Report {
+        let served = |nic: &NicState| match nic {
+            NicState::Served(nic) => Some((nic.id.clone(), nic.ifindex, nic.counters.clone())),
+            NicState::Opening { .. } | NicState::Ended => None,
+        };
+        let nics: Vec<_> = self.state().nics.iter().filter_map(served).collect();
+        let report = |(id, ifindex, counters): (String, u32, NicCounters)| NicReport {
+            id,
+            ifindex,
+            counters: counters.snapshot(),
+        };
+        Report::of(nics.into_iter().map(report).collect())
     }
 
     /// True if all went well; to be asked when all threads have ended.

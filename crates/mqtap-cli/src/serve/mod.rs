@@ -21,7 +21,7 @@ pub(crate) use args::{Arguments, endpoints_in_order};
 use args::{Endpoint, NicRequest};
 use board::{Board, Served};
 
-use crate::{Error, descriptors, exit};
+use crate::{Error, descriptors, exit, status};
 
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     if arguments.print_capabilities {
@@ -32,7 +32,11 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         Ok(requests) => requests,
         Err(message) => return exit::usage("serve", &message),
     };
-    match run(&requests, arguments.client) {
+    let status = match status::Server::open(&arguments.status_dir.clone().unwrap_or_default()) {
+        Ok(status) => status,
+        Err(error) => return exit::failure(&error),
+    };
+    match run(&requests, arguments.client, status.as_ref()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => exit::failure(&error),
@@ -52,7 +56,7 @@ struct Prepared {
 }
 
 /// Serves until a signal, or until no NIC is left. True if none of them failed.
-fn run(requests: &[NicRequest], client: bool) -> Result<bool, Error> {
+fn run(requests: &[NicRequest], client: bool, status: Option<&status::Server>) -> Result<bool, Error> {
     mqtap_virtio::memory::guard_against_truncation()?;
     descriptors::raise_limit();
     // Before any thread, so that each signal is seen from here on.
@@ -60,6 +64,14 @@ fn run(requests: &[NicRequest], client: bool) -> Result<bool, Error> {
     let ids = requests.iter().map(|request| request.netdev.id.to_string());
     let board = Board::new(ids, signals.handle());
     std::thread::scope(|scope| {
+        if let Some(status) = status {
+            let answer = || status.run(|| board.report());
+            if let Err(error) =
+                std::thread::Builder::new().name("status".to_owned()).spawn_scoped(scope, answer)
+            {
+                tracing::warn!("nobody answers at the status socket: {error}");
+            }
+        }
         let mut threads = Vec::with_capacity(requests.len());
         for (number, request) in requests.iter().enumerate() {
             let (opened, is_opened) = mpsc::channel();
@@ -93,6 +105,9 @@ fn run(requests: &[NicRequest], client: bool) -> Result<bool, Error> {
         board.end();
         // A panic of one was printed when it happened, and the board knows.
         threads.into_iter().for_each(|thread| drop(thread.join()));
+        if let Some(status) = status {
+            status.stop();
+        }
     });
     board.verdict()
 }
@@ -177,7 +192,12 @@ fn live(number: usize, request: &NicRequest, client: bool, board: &Board, opened
         nic.device().name(),
         nic.ring_count()
     );
-    let served = Served { id: id.clone(), counters: nic.counters(), stop: server.stop_handle() };
+    let served = Served {
+        id: id.clone(),
+        ifindex: nic.device().interface_index(),
+        counters: nic.counters(),
+        stop: server.stop_handle(),
+    };
     if board.is_served(number, served) {
         drop(opened);
         if let Err(error) = server.run(&mut nic) {

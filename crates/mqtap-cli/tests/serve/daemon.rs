@@ -53,6 +53,8 @@ impl Daemon {
     }
 
     pub(crate) fn spawn(mut command: Command, directory: tempfile::TempDir) -> Result<Self> {
+        // Its status socket, too.
+        command.env("RUNTIME_DIRECTORY", directory.path());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let log = Arc::new(Mutex::new(Vec::new()));
         let stderr = child.stderr.take().ok_or("no stderr")?;
@@ -74,8 +76,13 @@ impl Daemon {
     }
 
     pub(crate) fn connect(&self, options: DriverOptions) -> Result<Driver> {
+        self.connect_to("tap0", options)
+    }
+
+    /// As [`connect`](Self::connect), where the first tap is called otherwise.
+    pub(crate) fn connect_to(&self, device: &str, options: DriverOptions) -> Result<Driver> {
         let driver = Driver::connect(&self.socket(0), options)?;
-        settle("tap0")?;
+        settle(device)?;
         Ok(driver)
     }
 

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use mqtap_driver::{Driver, DriverOptions, frames};
 use mqtap_test_support::{TestResult, eventually, ip};
@@ -12,7 +13,9 @@ use super::datapath::{host_socket, path};
 
 /// A socket that is to be listened on by nobody, not even by the same test in another process.
 fn never() -> String {
-    format!("/tmp/mqtap-test-never.{}", std::process::id())
+    // Tests run side by side.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("/tmp/mqtap-test-never.{}.{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn mqtap(arguments: &str) -> Result<Output> {

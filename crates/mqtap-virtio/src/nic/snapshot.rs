@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use mqtap::TapDevice;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::counters::{PairCounters, PairSnapshot};
 
@@ -17,7 +17,7 @@ pub struct NicCounters {
 }
 
 /// Values of [`NicCounters`].
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NicSnapshot {
     /// The tap.
     pub interface: String,

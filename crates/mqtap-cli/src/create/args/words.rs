@@ -1,5 +1,12 @@
 //! The words of `ip tuntap add` and `ip tuntap del`.
 
+use mqtap::InterfaceName;
+
+/// The interface that they name, for a subcommand that wants to know nothing else.
+pub(crate) fn name(words: &[String], subcommand: &str) -> Result<InterfaceName, String> {
+    Words::read(words, subcommand)?.name.parse().map_err(|error: mqtap::name::InvalidName| error.to_string())
+}
+
 /// What they say. Only the name is needed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Words<'a> {

@@ -1,0 +1,62 @@
+//! What `mqtap serve` says of a tap that it holds.
+
+use std::fmt::Write;
+
+use mqtap::inspect::Tap;
+use serde_json::{Value, json};
+
+use crate::status::{self, NicReport, Unreachable};
+use crate::table;
+
+/// A daemon of ours that holds a tap, and the NIC that it serves with it.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    pid: u32,
+    answer: Result<NicReport, Unreachable>,
+}
+
+impl Daemon {
+    /// Those that hold this tap. Processes that are no daemons of ours are left out; one that is and may not be asked is not.
+    pub(crate) fn of(tap: &Tap) -> Vec<Self> {
+        let mut pids: Vec<u32> = tap.holders.iter().map(|holder| holder.pid).collect();
+        pids.dedup();
+        pids.into_iter().filter_map(|pid| Self::ask(pid, tap)).collect()
+    }
+
+    fn ask(pid: u32, tap: &Tap) -> Option<Self> {
+        let answer = match status::ask(pid) {
+            Err(Unreachable::NoSocket) => return None,
+            Err(error) => Err(error),
+            // The name can have changed since; and another namespace can have the same number.
+            Ok(report) => Ok(report.nics.into_iter().find(|nic| nic.ifindex == tap.link.index)?),
+        };
+        Some(Self { pid, answer })
+    }
+
+    pub(crate) fn render(&self) -> String {
+        let mut text = format!("mqtap serve (pid {})\n", self.pid);
+        // Writing to a string cannot fail.
+        let _ = match &self.answer {
+            Ok(nic) => write!(text, "{}", table::render(&nic.id, &nic.counters)),
+            Err(error) => writeln!(text, "  tells nothing: {error}"),
+        };
+        text
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        match &self.answer {
+            Ok(nic) => json!({
+                "pid": self.pid,
+                "id": nic.id,
+                "queue_pairs": nic.counters.pairs,
+                "error": null,
+            }),
+            Err(error) => json!({
+                "pid": self.pid,
+                "id": null,
+                "queue_pairs": [],
+                "error": error.to_string(),
+            }),
+        }
+    }
+}

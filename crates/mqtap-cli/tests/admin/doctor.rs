@@ -1,0 +1,124 @@
+//! What a doctor says. That it finds what there is to be found is tested in the library.
+
+use std::process::Command;
+
+use mqtap_test_support::{TestResult, ip};
+use serde_json::Value;
+
+use super::command::{command, json, mqtap, run};
+use super::daemon::Result;
+
+/// The findings that a command prints as JSON, by id.
+fn ids(arguments: &str) -> Result<Vec<String>> {
+    let findings = json(arguments)?["findings"].clone();
+    let findings = findings.as_array().ok_or("no list")?;
+    Ok(findings.iter().map(|finding| finding["id"].as_str().unwrap().to_owned()).collect())
+}
+
+pub(crate) fn the_exit_status_says_whether_it_is_serious() -> TestResult {
+    mqtap("create sick0 --multi-queue --vnet-hdr --owner 0 --up")?;
+    assert_eq!(mqtap("doctor sick0")?, "nothing is wrong with sick0\n");
+    assert_eq!(mqtap("doctor sick0 --json")?, "{\"findings\":[]}\n");
+    assert_eq!(run("doctor sick0 --queues 1")?.status.code(), Some(1), "QEMU with queues=1 would get EINVAL");
+    assert_eq!(run("doctor sick0 --queues 4")?.status.code(), Some(0));
+    ip("link set sick0 txqueuelen 0")?;
+    let output = run("doctor sick0 --wait 0")?;
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout)?;
+    assert!(text.starts_with("error: txqueuelen of sick0 is 0 [txqueuelen-zero]\n"), "{text}");
+    assert!(text.contains("\n  do: ip link set dev sick0 txqueuelen 1000\n"), "{text}");
+    // Without a name: the host, and all taps.
+    assert!(ids("doctor --json")?.contains(&"txqueuelen-zero".to_owned()));
+    assert_eq!(run("doctor")?.status.code(), Some(1));
+    ip("link del sick0")?;
+    // A warning, which is nothing serious.
+    ip("tuntap add dev sick1 mode tap multi_queue vnet_hdr")?;
+    assert_eq!(ids("doctor dev sick1 --json")?, ["no-owner", "leftover"]);
+    assert_eq!(run("doctor sick1")?.status.code(), Some(0));
+    Ok(())
+}
+
+pub(crate) fn findings_fit_a_terminal() -> TestResult {
+    ip("tuntap add dev wide0 mode tap multi_queue")?;
+    ip("link set wide0 up txqueuelen 0")?;
+    let text = String::from_utf8(run("doctor")?.stdout)?;
+    let is_command = |line: &str| line.contains(" && ") || line.contains("tc ") || line.contains("ip ");
+    let wide = text.lines().find(|line| line.chars().count() > 80 && !is_command(line));
+    assert_eq!(wide, None, "{text}");
+    assert!(!text.contains('\x1b'), "no colours but on a terminal");
+    Ok(())
+}
+
+pub(crate) fn what_a_doctor_says_mends_it() -> TestResult {
+    let type_it = |finding: &Value| -> TestResult {
+        for command in finding["commands"].as_array().unwrap() {
+            let text = command.as_str().unwrap().replace("USER", "0");
+            let binary = std::path::Path::new(env!("CARGO_BIN_EXE_mqtap")).parent().unwrap();
+            let path = format!("{}:{}", binary.display(), std::env::var("PATH")?);
+            let output = Command::new("sh").args(["-ec", &text]).env("PATH", path).output()?;
+            assert!(output.status.success(), "{text}: {output:?}");
+        }
+        Ok(())
+    };
+    // As somebody made it by hand: nobody's, without a header, of one queue.
+    ip("link add br0 type bridge")?;
+    ip("link set br0 up")?;
+    ip("tuntap add dev mend0 mode tap")?;
+    ip("link set mend0 address 02:00:00:00:00:07 mtu 1400 master br0 up")?;
+    for (id, arguments) in [
+        ("no-owner", ""),
+        ("single-queue", "--queues 4"),
+        ("vnet-header-lost", "--vnet-hdr on"),
+        ("bridge-mtu", ""),
+    ] {
+        ip("link set br0 mtu 1500")?;
+        let command = format!("doctor mend0 --wait 0 --json {arguments}");
+        let findings = json(&command)?["findings"].clone();
+        let finding = findings.as_array().unwrap().iter().find(|finding| finding["id"] == id);
+        type_it(finding.unwrap_or_else(|| panic!("{id} is not in {findings}")))?;
+        assert!(!ids(&command)?.contains(&id.to_owned()), "{id}");
+    }
+    // It has kept what it was.
+    let link: Value = serde_json::from_str(&ip("-json -details link show mend0")?)?;
+    let tun = &link[0]["linkinfo"]["info_data"];
+    assert_eq!((&tun["multi_queue"], &tun["vnet_hdr"]), (&true.into(), &true.into()));
+    assert_eq!((&link[0]["address"], &link[0]["master"]), (&"02:00:00:00:00:07".into(), &"br0".into()));
+    assert_eq!((&link[0]["mtu"], &link[0]["qdisc"]), (&1500.into(), &"noqueue".into()));
+
+    ip("link set mend0 nomaster down")?;
+    let findings = json("doctor mend0 --wait 0 --json")?["findings"].clone();
+    let leftover = findings.as_array().unwrap().iter().find(|finding| finding["id"] == "leftover").unwrap();
+    type_it(leftover)?;
+    assert!(ip("link show mend0").is_err());
+    Ok(())
+}
+
+pub(crate) fn errors_are_explained() -> TestResult {
+    let text = mqtap("doctor --explain EINVAL")?;
+    assert!(text.starts_with("EINVAL (22, \"Invalid argument\")"), "{text}");
+    assert!(text.contains("do: `mqtap doctor NAME --queues N`"), "{text}");
+    // As it is pasted: one argument or many.
+    let message = "could not configure /dev/net/tun (tap0): Device or resource busy";
+    let output = command("doctor --explain").arg(message).output()?;
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout)?, mqtap(&format!("doctor --explain {message}"))?);
+    let found = json(&format!("doctor --json --explain {message}"))?;
+    assert_eq!(
+        (&found["explanations"][0]["id"], &found["explanations"][1]["id"]),
+        (&"tunsetiff".into(), &"ebusy".into())
+    );
+    let output = run("doctor --explain nothing of the kind")?;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr)?.contains("nothing is known"));
+    Ok(())
+}
+
+pub(crate) fn a_name_that_is_nowhere_is_an_error() -> TestResult {
+    ip("tuntap add dev here0 mode tap user 0")?;
+    let output = run("doctor hear0 --json")?;
+    assert_eq!(output.status.code(), Some(1));
+    let findings: Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(findings["findings"][0]["id"], "no-such-interface");
+    assert_eq!(findings["findings"][0]["advice"], "the taps here are here0");
+    Ok(())
+}
