@@ -54,14 +54,15 @@ pub(crate) struct Arguments {
 }
 
 const NOTES: &str = "\
-Exit status: 0 nothing serious, 1 something serious (a finding that is an error) or the looking
-failed, 2 wrong usage. With --explain: 0 if the message is known, 1 if not.
+Exit status: 0 nothing serious, 1 something serious (a finding that is an
+error) or the looking failed, 2 wrong usage. With --explain: 0 if the message
+is known, 1 if not.
 
 Examples:
   mqtap doctor
   mqtap doctor tap0 --queues 4
   mqtap doctor --explain EINVAL
-  mqtap doctor --explain 'could not configure /dev/net/tun (tap0): Invalid argument'";
+  mqtap doctor --explain could not configure /dev/net/tun: Invalid argument";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Switch {
