@@ -26,6 +26,7 @@ pub(crate) const BASE: &[Need] = &[
     need("unshare", "util-linux"),
     need("nsenter", "util-linux"),
     need("setpriv", "util-linux"),
+    need("setcap", "libcap2-bin"),
 ];
 
 /// For the tests of the crates, besides: docs/taps.md tells of networkd.

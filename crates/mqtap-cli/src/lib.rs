@@ -8,6 +8,7 @@ mod doctor;
 mod exec;
 mod exit;
 mod features;
+mod helper;
 mod json;
 mod list;
 mod output;
@@ -23,6 +24,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use mqtap::helper::Privilege;
 use tracing_subscriber::EnvFilter;
 
 /// Multiqueue TAP devices for virtual machines.
@@ -56,6 +58,7 @@ enum Command {
     Queues(queues::Arguments),
     Doctor(doctor::Arguments),
     Features(features::Arguments),
+    Helper(helper::Arguments),
 }
 
 /// What ends a subcommand: all that is done with it is to print it.
@@ -70,13 +73,21 @@ pub fn command() -> clap::Command {
 /// Does what the arguments of this process say, and returns its exit status.
 #[must_use]
 pub fn run() -> ExitCode {
+    let privilege = match put_privilege_aside() {
+        Ok(privilege) => privilege,
+        Err(error) => return exit::failure(&error),
+    };
     let arguments = std::env::args_os().skip(1);
     if let Some(arguments) = exec::stage::arguments(arguments) {
         return exec::stage::main(arguments);
     }
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // The environment is no business of a process with privileges.
+    let filter = match privilege {
+        Some(_) => EnvFilter::new("info"),
+        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -97,5 +108,22 @@ pub fn run() -> ExitCode {
         Command::Queues(arguments) => queues::main(&arguments),
         Command::Doctor(arguments) => doctor::main(&arguments),
         Command::Features(arguments) => features::main(&arguments),
+        Command::Helper(arguments) => match privilege {
+            Some(privilege) => helper::main(arguments, privilege),
+            // It comes first among the arguments, or not at all.
+            None => exit::usage("helper", &"`helper` must be the first argument"),
+        },
     }
+}
+
+/// Before anything else: privileges that come from the program's file are for the helper, and not in force for it yet. For any
+/// other command they are gone.
+fn put_privilege_aside() -> Result<Option<Privilege>, mqtap::helper::Error> {
+    if helper::is_meant(std::env::args_os().skip(1)) {
+        return Privilege::restrain().map(Some);
+    }
+    if mqtap::helper::is_elevated() {
+        mqtap::helper::renounce()?;
+    }
+    Ok(None)
 }

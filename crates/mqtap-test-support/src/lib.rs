@@ -26,6 +26,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
 /// What a test returns. A panic is a failure as well.
@@ -91,6 +92,28 @@ fn in_namespace(test: fn() -> TestResult) -> Result<(), Failed> {
             Err(Failed::from(text))
         }
     }
+}
+
+/// Has the calling thread's mounts be its own from here on: nobody else sees what it mounts. For a test, or what it starts.
+pub fn own_mounts() -> std::io::Result<()> {
+    const NONE: Option<&str> = None;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    Ok(mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?)
+}
+
+/// Has the calling thread see an empty directory of its own at `path`, and mounts of its own as after [`own_mounts`].
+pub fn own_directory(path: &str) -> std::io::Result<()> {
+    own_mounts()?;
+    Ok(mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?)
+}
+
+/// Says that a test cannot run here, and why; where everything must be tested, with `CI=true`, that is a failure.
+pub fn cannot_run(why: &str) -> TestResult {
+    if std::env::var_os("CI").is_some() {
+        return Err(format!("cannot run: {why}").into());
+    }
+    eprintln!("NOT TESTED: {why}");
+    Ok(())
 }
 
 /// A network namespace besides the test's own, for as long as the value lives.

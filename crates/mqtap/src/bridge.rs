@@ -60,6 +60,10 @@ impl Port {
         let attempt = |source| Error::from_link(bridge, interface, source);
         let target = links.find(bridge).map_err(attempt)?;
         let target = target.ok_or_else(|| Error::not_found(bridge, interface))?;
+        // The kernel finds an interface also by its alternative names, and what may be done with one is said by its name.
+        if target.name != bridge {
+            return Err(Error::OtherName { bridge, interface, name: target.name });
+        }
         if target.kind.as_deref() != Some("bridge") {
             return Err(Error::NotABridge { bridge, interface, kind: target.kind });
         }

@@ -8,6 +8,7 @@
 //! * [`TapDevice`] is one interface with the queues that we have of it, and the settings that all of them share.
 //! * [`TapQueue`] is one queue: [attached](TapQueue::attach) and [detached](TapQueue::detach) at run time, read and
 //!   written.
+//! * [`helper`] hands queues to users who may not make them.
 //! * [`netdev`] is what people write: QEMU's `-netdev tap,…`.
 //! * [`vhost_net`] has the kernel move the frames between a guest's rings and the queues.
 //! * [`link`] is the interface as `ip link` shows it, [`bridge`] puts it on one.
@@ -52,6 +53,7 @@ pub mod device;
 pub mod doctor;
 pub mod fd;
 pub mod features;
+pub mod helper;
 pub mod inspect;
 pub mod link;
 pub mod mac;

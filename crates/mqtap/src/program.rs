@@ -2,7 +2,7 @@
 
 mod error;
 mod output;
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux", not(mqtap_other_os)))]
 mod tests;
 
 use std::ffi::OsStr;

@@ -54,6 +54,8 @@ mqtap_test_support::tests!(
     a_slow_script_holds_no_other_nic_up,
     sigterm_while_a_script_runs_undoes_the_netdev,
     br_puts_the_tap_on_the_bridge_while_it_is_served,
+    helper_mqtap_gives_the_daemon_queues_on_the_bridge,
+    helper_that_refuses_ends_the_daemon_and_is_quoted,
     netns_has_the_tap_and_its_frames,
 );
 

@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use mqtap_driver::{Driver, DriverOptions};
-use mqtap_test_support::{TestResult, eventually, ip};
+use mqtap_driver::{Driver, DriverOptions, frames};
+use mqtap_test_support::{TestResult, eventually, ip, own_directory};
 use nix::sys::signal::Signal;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, address, queues};
+use crate::datapath::{host_socket, path};
 
 /// A directory with scripts, which know it as `$dir`.
 struct Scripts(tempfile::TempDir);
@@ -113,5 +114,42 @@ pub(crate) fn br_puts_the_tap_on_the_bridge_while_it_is_served() -> TestResult {
     assert!(daemon.wait()?.success());
     let shown = ip("link show tap0")?;
     assert!(!shown.contains("master br0") && shown.contains("mtu 1500"), "{shown}");
+    Ok(())
+}
+
+pub(crate) fn helper_mqtap_gives_the_daemon_queues_on_the_bridge() -> TestResult {
+    own_directory("/etc")?;
+    fs::create_dir("/etc/mqtap")?;
+    fs::write("/etc/mqtap/bridge.conf", "allow br0\n")?;
+    ip("link add br0 type bridge")?;
+    let mut daemon = Daemon::start("tap,id=hn0,queues=4,br=br0,helper=mqtap", &[])?;
+    assert!(daemon.log_has("tap0 with 4 queue pairs"), "{}", daemon.log());
+    assert_eq!(queues("tap0")?, (0, 4), "without a guest no queue is attached");
+    address("br0", 1)?;
+    let mut driver = daemon.connect(DriverOptions { queue_pairs: 4, ..DriverOptions::default() })?;
+    driver.set_active_pairs(4)?;
+    assert_eq!(queues("tap0")?, (4, 0));
+    let host = host_socket()?;
+    let mut buffer = [0; 64];
+    for pair in 0..4 {
+        driver.transmit(pair, &frames::udp(path("br0", 1)?, (5000, 9000), &[b'0' + pair as u8; 20]))?;
+        let (length, _) = host.recv_from(&mut buffer)?;
+        assert_eq!(buffer[..length], [b'0' + pair as u8; 20]);
+    }
+    daemon.signal(Signal::SIGTERM)?;
+    assert!(daemon.wait()?.success());
+    eventually("the tap is gone", || ip("link show tap0").is_err())
+}
+
+pub(crate) fn helper_that_refuses_ends_the_daemon_and_is_quoted() -> TestResult {
+    own_directory("/etc")?;
+    fs::create_dir("/etc/mqtap")?;
+    fs::write("/etc/mqtap/bridge.conf", "allow all\ndeny br0\n")?;
+    ip("link add br0 type bridge")?;
+    let mut daemon = Daemon::launch(&["tap,id=hn0,queues=4,br=br0,helper=mqtap"], &[])?;
+    assert_eq!(daemon.wait()?.code(), Some(1));
+    eventually("the reason is given", || daemon.log_has("error: netdev hn0: helper=mqtap: "))?;
+    assert!(daemon.log_has("/etc/mqtap/bridge.conf denies bridge br0"), "{}", daemon.log());
+    assert_eq!(ip("-oneline link show")?.lines().count(), 2);
     Ok(())
 }

@@ -23,6 +23,16 @@ pub enum Error {
         /// Namespaces, as `ip netns` names them, that have a bridge of that name, as far as this process may look into them.
         elsewhere: Vec<String>,
     },
+    /// An alternative name of the interface (`ip link property`).
+    #[error("cannot put {interface} on bridge {bridge}: that is another name of {name}; write that one")]
+    OtherName {
+        /// The bridge, as asked for.
+        bridge: InterfaceName,
+        /// The tap.
+        interface: InterfaceName,
+        /// The name of the bridge.
+        name: InterfaceName,
+    },
     /// Something else has that name.
     #[error(
         "cannot put {interface} on bridge {bridge}: {bridge} {}",

@@ -1,7 +1,10 @@
 //! Giving an existing device back what it had.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
 
 use super::Error;
 use crate::link::{Link, Links, TunLink};
@@ -36,17 +39,36 @@ impl Restore {
 }
 
 impl Drop for Restore {
-    /// Nothing can be done about a failure of this.
     fn drop(&mut self) {
         let Some(fd) = self.fd.take() else { return };
+        for _ in 0..ATTEMPTS {
+            if self.try_with(fd.as_fd()).is_some() {
+                return;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        tracing::debug!("{} is in use, and keeps the flags that it has", self.before.name);
+    }
+}
+
+/// A queue that was closed may be open still in a child of this process that has not come to its exec yet.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
+
+impl Restore {
+    /// `None` if somebody has a queue. Nothing can be done about any other failure.
+    fn try_with(&self, fd: BorrowedFd<'_>) -> Option<()> {
         // Only if it is there and differs: a device is not to be made here.
         let now = self.links.find(self.before.name).ok().flatten();
         let Some(now) = now.filter(|link| link.index == self.before.index).and_then(|link| link.tun) else {
-            return;
+            return Some(());
         };
         let kept = |tun: TunLink| (tun.packet_information, tun.vnet_header);
         if kept(now) == kept(self.tun) {
-            return;
+            return Some(());
+        }
+        if now.queues() > 0 {
+            return None;
         }
         let mut flags = flag::TAP;
         for (bit, on) in [
@@ -56,6 +78,8 @@ impl Drop for Restore {
         ] {
             flags |= if on { bit } else { 0 };
         }
-        let _ = sys::set_interface(fd.as_fd(), Interface { name: self.before.name.to_kernel(), flags });
+        let request = Interface { name: self.before.name.to_kernel(), flags };
+        // Queues of a device that can have one are told by this only.
+        (sys::set_interface(fd, request).err() != Some(Errno::BUSY)).then_some(())
     }
 }

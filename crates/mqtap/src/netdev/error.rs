@@ -334,8 +334,8 @@ pub enum OptionsError {
 
     /// A helper and more than one queue.
     #[error(
-        "queues={queues} cannot be had from helper=: a bridge helper opens a single queue and passes it back; leave out queues=, or create the \
-         tap with multi_queue on the bridge yourself and name it with ifname="
+        "queues={queues} cannot be had from this helper=: bridge helpers open a single queue and pass it back; write `helper=mqtap`, which \
+         opens as many as are asked for, or leave out queues="
     )]
     HelperWithQueues {
         /// How many were asked for.

@@ -45,7 +45,7 @@ mod value;
 pub use error::OptionsError;
 pub use handover::{Handover, Template, TemplateError};
 pub use name::OptionName;
-pub use open::{Error, Netdev, OpenMode};
+pub use open::{Error, HelperError, Netdev, OpenMode};
 pub use options::{CarrierMode, Engine, Id, MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script, VhostMode};
 pub use value::{NumberError, ProgramError, SizeError};
 

@@ -40,6 +40,7 @@ pub struct Options {
     /// `br`: the bridge to put the interface on; with `helper`, which then does it. A helper without it is told `br0`.
     pub br: Option<InterfaceName>,
     /// `helper`: a program that opens one tap queue for us and passes it back. Run by a shell if it contains a blank, as in QEMU.
+    /// `mqtap` is our own, which passes as many as `queues` says.
     pub helper: Option<String>,
     /// `sndbuf`: bytes the interface may hold on the way from guest to kernel, up to [`MAX_SEND_BUFFER`]; 0 is no limit. `None` leaves the
     /// setting alone.
@@ -126,6 +127,11 @@ impl Options {
     /// Whether opening it runs somebody's program, a script or a helper, which may take its time.
     pub fn runs_programs(&self) -> bool {
         matches!(self.script, Some(Script::Program(_))) || self.helper.is_some()
+    }
+
+    /// Whether the queues come from our own helper, `mqtap helper`.
+    pub fn uses_own_helper(&self) -> bool {
+        self.helper.as_deref() == Some("mqtap")
     }
 
     /// The queues that are open already, by number: those of `fd` or `fds`.

@@ -150,7 +150,7 @@ pub(super) fn source_advice(first: OptionName, second: OptionName) -> &'static s
     match (first, second) {
         (Fd, Fds) => "list all file descriptors in fds=",
         (Fd | Fds, Queues) => "leave out queues=, which is the number of file descriptors given",
-        (Queues, _) => "leave out queues=, a helper always opens one",
+        (Queues, _) => "leave out queues=, such a helper always opens one (`helper=mqtap` opens more)",
         _ => "leave out one of the two",
     }
 }

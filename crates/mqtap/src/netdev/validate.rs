@@ -29,7 +29,8 @@ impl Options {
 
     /// Where the queues come from, at most one of: file descriptors, a helper, or us opening a number of them.
     fn check_sources(&self) -> Result<(), OptionsError> {
-        if let (Some(queues), true) = (self.queues, self.helper.is_some())
+        let foreign_helper = self.helper.is_some() && !self.uses_own_helper();
+        if let (Some(queues), true) = (self.queues, foreign_helper)
             && queues > 1
         {
             return Err(OptionsError::HelperWithQueues { queues });
@@ -37,7 +38,7 @@ impl Options {
         let mut given = [
             (Name::Fd, self.fd.is_some()),
             (Name::Fds, self.fds.is_some()),
-            (Name::Queues, self.queues.is_some()),
+            (Name::Queues, self.queues.is_some() && !self.uses_own_helper()),
             (Name::Helper, self.helper.is_some()),
         ]
         .into_iter()
@@ -133,7 +134,7 @@ impl Options {
                 })?;
             }
         }
-        if let Some(helper) = &self.helper {
+        if let Some(helper) = self.helper.as_ref().filter(|_| !self.uses_own_helper()) {
             check_helper(helper).map_err(|reason| OptionsError::InvalidProgram {
                 option: Name::Helper,
                 value: helper.clone(),

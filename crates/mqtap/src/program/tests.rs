@@ -1,5 +1,8 @@
 //! Real programs: scripts written here, which `/bin/sh` runs.
 
+// Clippy knows tests by a plain `cfg(test)`.
+#![allow(clippy::unwrap_used)]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _};

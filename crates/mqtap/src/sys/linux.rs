@@ -5,6 +5,8 @@
 
 mod ethtool;
 mod look;
+mod passing;
+mod privilege;
 mod probe;
 mod program;
 mod spawn;
@@ -14,6 +16,8 @@ pub(crate) use ethtool::active_features;
 pub(crate) use look::{
     classic_filter_length, duplicate, has_frames, opened_in, owner_of_namespace, same_file_elsewhere,
 };
+pub(crate) use passing::{MAX_PASSED, receive_descriptors, send_descriptors};
+pub(crate) use privilege::{is_elevated, keep_net_admin};
 pub(crate) use probe::{in_private_child, try_io_uring};
 pub(crate) use program::programs;
 pub(crate) use spawn::spawn;

@@ -38,3 +38,14 @@ pub(crate) struct Interface {
     pub(crate) name: [u8; IFNAMSIZ],
     pub(crate) flags: u16,
 }
+
+/// What becomes of CAP_NET_ADMIN when everything else is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NetAdmin {
+    /// It counts.
+    InForce,
+    /// It does not count, and can be made to.
+    PutAside,
+    /// It is given up as well.
+    Gone,
+}

@@ -7,7 +7,7 @@ use std::process::Child;
 
 use rustix::io::Errno;
 
-use super::Interface;
+use super::{Interface, NetAdmin};
 use crate::fd::InheritError;
 use crate::name::InterfaceName;
 
@@ -89,6 +89,24 @@ pub(crate) mod vhost {
         set_error(BorrowedFd<'_>, u8, Option<BorrowedFd<'_>>) -> ();
         set_backend(BorrowedFd<'_>, u8, Option<BorrowedFd<'_>>) -> ();
     }
+}
+
+pub(crate) fn is_elevated() -> bool {
+    false
+}
+
+pub(crate) fn keep_net_admin(_: NetAdmin) -> Result<bool, Errno> {
+    Err(Errno::NOSYS)
+}
+
+pub(crate) const MAX_PASSED: usize = 1;
+
+pub(crate) fn send_descriptors(_: BorrowedFd<'_>, _: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    Err(Errno::NOSYS)
+}
+
+pub(crate) fn receive_descriptors(_: BorrowedFd<'_>) -> Result<Option<Vec<OwnedFd>>, Errno> {
+    Err(Errno::NOSYS)
 }
 
 pub(crate) fn spawn(_: &[&OsStr], _: Option<BorrowedFd<'_>>) -> io::Result<(Child, OwnedFd)> {

@@ -1,7 +1,7 @@
 //! `br=`.
 
 use mqtap::netdev::{self, Netdev, OpenMode};
-use mqtap_test_support::{TestResult, eventually, ip};
+use mqtap_test_support::{TestResult, eventually, ip, own_directory};
 
 use crate::{details, interfaces, list, open, parse, passed_queues, refused, says};
 
@@ -94,13 +94,7 @@ pub(crate) fn br_that_is_not_there_is_an_error_with_the_remedy() -> TestResult {
 
 /// `ip netns` keeps its names in `/run/netns`, which is this test's own here.
 pub(crate) fn br_that_is_in_another_namespace_is_named() -> TestResult {
-    use nix::mount::{MsFlags, mount};
-
-    // One cannot have mounts of one's own while others share them, nor the working directory.
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
-    let none: Option<&str> = None;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), none)?;
+    own_directory("/run")?;
     ip("netns add blue")?;
     ip("-netns blue link add br0 type bridge")?;
     ip("netns add red")?;
@@ -108,6 +102,14 @@ pub(crate) fn br_that_is_in_another_namespace_is_named() -> TestResult {
     let error = refused("tap,id=a,br=br0");
     says(&error, &["there is no br0", "namespace blue:", "netns=blue"]);
     Ok(())
+}
+
+/// The kernel finds it by such a name as well, and an access list of names would be got round.
+pub(crate) fn br_by_an_alternative_name_is_refused() -> TestResult {
+    ip("link add br0 type bridge")?;
+    ip("link property add dev br0 altname lan")?;
+    says(&refused("tap,id=a,ifname=tap0,br=lan"), &["lan", "another name of br0"]);
+    eventually("the tap is gone", || interfaces() == 2)
 }
 
 pub(crate) fn br_that_is_no_bridge_is_an_error() -> TestResult {

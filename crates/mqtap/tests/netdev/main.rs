@@ -7,6 +7,7 @@
 
 mod bridge;
 mod creation;
+mod helper;
 mod netns;
 mod open;
 mod script;
@@ -21,6 +22,7 @@ use mqtap_test_support::{ip, tests};
 
 use bridge::*;
 use creation::*;
+use helper::*;
 use netns::*;
 use open::*;
 use script::*;
@@ -48,7 +50,6 @@ tests!(
     a_failure_at_a_later_queue_leaves_no_trace,
     an_exclusive_netdev_refuses_a_used_interface,
     closing_a_netdev_removes_its_interface,
-    says_what_is_not_implemented_and_opens_nothing,
     refuses_options_that_make_no_sense,
     without_vhost_net_the_error_says_what_to_do,
     trying_vhost_net_does_without_it,
@@ -61,6 +62,7 @@ tests!(
     br_leaves_an_interface_that_is_on_it_already,
     br_that_is_not_there_is_an_error_with_the_remedy,
     br_that_is_in_another_namespace_is_named,
+    br_by_an_alternative_name_is_refused,
     br_that_is_no_bridge_is_an_error,
     br_refuses_an_interface_of_another_bridge,
     br_without_the_capability_is_an_error_with_the_remedy,
@@ -86,11 +88,18 @@ tests!(
     script_that_fails_leaves_an_existing_interface_as_it_was,
     script_that_cannot_run_is_named_with_the_remedy,
     script_inherits_no_queue,
+    script_runs_in_the_namespace_of_the_interface,
     downscript_runs_at_the_end_while_the_interface_is_there,
     downscript_is_told_the_name_of_now,
     downscript_runs_when_a_later_step_fails,
     downscript_that_fails_does_not_keep_the_interface,
     script_may_make_what_the_next_step_needs,
+    helper_of_qemu_opens_a_queue_on_the_bridge,
+    helper_with_a_blank_is_run_by_a_shell,
+    helper_of_qemu_that_refuses_is_quoted_with_the_remedy,
+    helper_gets_the_arguments_of_the_protocol_and_no_descriptor_but_the_socket,
+    helper_that_passes_nothing_is_an_error,
+    helper_that_is_not_there_is_named,
 );
 
 /// Opens what can be opened.

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
-use mqtap::netdev::{self, Netdev, OpenMode, OptionName};
+use mqtap::netdev::{self, Netdev, OpenMode};
 use mqtap::{OpenOptions, TapDevice, VnetHeaderMode};
 use mqtap_test_support::{TestResult, eventually, ip};
 
@@ -216,22 +216,6 @@ pub(crate) fn closing_a_netdev_removes_its_interface() -> TestResult {
     assert_eq!(interfaces(), 2);
     drop(netdev);
     eventually("the interface is gone", || interfaces() == 1)
-}
-
-pub(crate) fn says_what_is_not_implemented_and_opens_nothing() -> TestResult {
-    for (text, expected) in
-        [("helper=/bin/true", OptionName::Helper), ("helper=/bin/true,br=br0", OptionName::Helper)]
-    {
-        let error = refused(&format!("tap,id=hn0,{text}"));
-        match &error {
-            netdev::Error::NotImplemented { option, .. } => assert_eq!(*option, expected, "{text}"),
-            other => panic!("{text}: {other}"),
-        }
-        says(&error, &["netdev hn0", &format!("{expected}="), "not implemented yet"]);
-    }
-    assert_eq!(interfaces(), 1);
-    open("tap,id=hn0,script=no,downscript=no,vhost=off,vhostforce=off");
-    Ok(())
 }
 
 pub(crate) fn refuses_options_that_make_no_sense() -> TestResult {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use mqtap::netdev::{self, Netdev};
-use mqtap_test_support::{TestResult, eventually, ip};
+use mqtap_test_support::{Elsewhere, TestResult, eventually, ip};
 
 use crate::{details, interfaces, open, refused, says};
 
@@ -104,6 +104,17 @@ pub(crate) fn script_inherits_no_queue() -> TestResult {
     let _netdev = open(&format!("tap,id=a,script={up}"));
     let fds = scripts.written("fds");
     assert!(!fds.contains("/dev/net/tun") && fds.contains("/dev/null"), "{fds}");
+    Ok(())
+}
+
+/// As the interface is, which mqtap need not be.
+pub(crate) fn script_runs_in_the_namespace_of_the_interface() -> TestResult {
+    let (scripts, elsewhere) = (Scripts::new(), Elsewhere::new()?);
+    let up = scripts.script("up", "ip link set $1 up; ip link show $1 >$dir/seen-up");
+    let down = scripts.script("down", "ip link show $1 >$dir/seen-down");
+    let netns = elsewhere.path().display().to_string();
+    drop(open(&format!("tap,id=a,ifname=tap0,netns={netns},script={up},downscript={down}")));
+    assert!(scripts.written("seen-up").contains("tap0") && scripts.written("seen-down").contains("tap0"));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::super::error::OptionsError;
 use super::super::name::OptionName;
 use super::super::options::{Id, Options};
+use super::helper::HelperError;
 use crate::account::AccountError;
 use crate::create::Differences;
 use crate::name::InterfaceName;
@@ -24,14 +25,6 @@ pub enum Error {
         id: Id,
         /// The mistake.
         source: OptionsError,
-    },
-    /// The options make sense, but ask for something that this version cannot do.
-    #[error("netdev {id}: {option}= is not implemented yet; {}", remedy(*.option))]
-    NotImplemented {
-        /// The netdev.
-        id: Id,
-        /// The option.
-        option: OptionName,
     },
     /// vhost-net was asked for and could not be had.
     #[error("netdev {id}: {source}{}", vhost_advice(source))]
@@ -83,6 +76,16 @@ pub enum Error {
         /// What went wrong.
         source: RunError,
     },
+    /// The helper passed no queues.
+    #[error("netdev {id}: helper={helper}: {source}")]
+    Helper {
+        /// The netdev.
+        id: Id,
+        /// The helper.
+        helper: String,
+        /// What went wrong.
+        source: Box<HelperError>,
+    },
     /// The interface could not be put on the bridge.
     #[error("netdev {id}: {source}")]
     Bridge {
@@ -101,13 +104,6 @@ impl Error {
     }
 }
 
-/// The first option that asks for something which this version cannot do.
-pub(super) fn not_implemented(options: &Options) -> Option<OptionName> {
-    [(OptionName::Helper, options.helper.is_some())]
-        .into_iter()
-        .find_map(|(option, given)| given.then_some(option))
-}
-
 fn script_advice(source: &RunError) -> &'static str {
     match source {
         RunError::NotFound => "; write `script=no` to run none",
@@ -121,16 +117,5 @@ fn vhost_advice(source: &vhost_net::Error) -> &'static str {
     match source {
         Vhost::Inherit(_) | Vhost::NotVhostNet(_) | Vhost::SameHandle(..) => "",
         _ => "; `vhost=try` does without it where it must, `vhost=off` always",
-    }
-}
-
-/// What to do instead of an option that is not implemented yet.
-fn remedy(option: OptionName) -> String {
-    match option {
-        OptionName::Helper => {
-            "name an interface that is on the bridge already with ifname=, or pass an open queue with fd="
-                .to_owned()
-        }
-        _ => format!("leave out {option}="),
     }
 }

@@ -7,6 +7,7 @@
 mod bridge;
 mod creation;
 mod error;
+mod helper;
 mod queues;
 mod scripts;
 mod settings;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use creation::Owners;
 pub use error::Error;
+pub use helper::HelperError;
 use scripts::Downscript;
 
 use super::options::{Id, Options};
@@ -66,15 +68,12 @@ impl Netdev {
     ///
     /// # Errors
     ///
-    /// [`Error::Options`] if [`Options::validate`] fails; [`Error::NotImplemented`]; [`Error::Account`]; [`Error::Different`]; [`Error::Vhost`] if vhost-net is a must and
-    /// cannot be had; [`Error::Script`]; [`Error::Device`] or [`Error::Bridge`] if the kernel refuses. Either way everything is as before, except that file
-    /// descriptors which were found to be good, and only then, are closed.
+    /// [`Error::Options`] if [`Options::validate`] fails; [`Error::Account`]; [`Error::Different`]; [`Error::Vhost`] if vhost-net is
+    /// a must and cannot be had; [`Error::Helper`]; [`Error::Script`]; [`Error::Device`] or [`Error::Bridge`] if the kernel refuses.
+    /// Either way everything is as before, except that file descriptors which were found to be good, and only then, are closed.
     pub fn open_with(options: &Options, mode: OpenMode) -> Result<Self, Error> {
         let id = &options.id;
         options.validate().map_err(|source| Error::Options { id: id.clone(), source })?;
-        if let Some(option) = error::not_implemented(options) {
-            return Err(Error::NotImplemented { id: id.clone(), option });
-        }
         let vhost = vhost::open(options)?;
         if let Some(fds) = options.tap_fds() {
             let device = queues::adopt(options, fds, mode)?;
@@ -82,6 +81,16 @@ impl Netdev {
             return Ok(Self {
                 options: options.clone(),
                 port,
+                downscript: None,
+                device: Arc::new(device),
+                vhost,
+            });
+        }
+        if let Some(helper) = &options.helper {
+            let device = helper::open(options, helper, mode)?;
+            return Ok(Self {
+                options: options.clone(),
+                port: None,
                 downscript: None,
                 device: Arc::new(device),
                 vhost,

@@ -14,11 +14,16 @@ pub(super) fn begin(options: &Options, owners: Owners, mode: OpenMode) -> Result
 /// Takes over queues that are open, and brings the device into the state that [`begin`] and what follows it would have left it in.
 pub(super) fn adopt(options: &Options, fds: &[i32], mode: OpenMode) -> Result<TapDevice, Error> {
     let device = TapDevice::adopt(fds).map_err(Error::device(options))?;
+    set_up_adopted(options, &device, mode)?;
+    Ok(device)
+}
+
+/// Makes the settings of a device that was opened elsewhere.
+pub(super) fn set_up_adopted(options: &Options, device: &TapDevice, mode: OpenMode) -> Result<(), Error> {
     if let Some(bytes) = send_buffer(options) {
         device.set_send_buffer(bytes).map_err(Error::device(options))?;
     }
-    attach(&device, options, mode)?;
-    Ok(device)
+    attach(device, options, mode)
 }
 
 fn open_options(options: &Options, owners: Owners, mode: OpenMode) -> OpenOptions {

@@ -114,12 +114,31 @@ fn queues_come_from_one_place() {
 fn a_helper_opens_one_queue() {
     let error = senseless("tap,id=a,queues=4,helper=/h");
     assert_eq!(error, OptionsError::HelperWithQueues { queues: 4 });
-    says(&error, &["queues=4", "single queue", "multi_queue", "ifname="]);
+    says(&error, &["queues=4", "single queue", "helper=mqtap"]);
+}
+
+#[test]
+fn our_own_helper_opens_several() {
+    for text in
+        ["helper=mqtap", "helper=mqtap,queues=4,br=br1", "queues=256,helper=mqtap,sndbuf=0,carrier=on"]
+    {
+        valid(&format!("tap,id=a,{text}"));
+        assert!(parsed(&format!("tap,id=a,{text}")).uses_own_helper());
+    }
+    assert_eq!(parsed("tap,id=a,helper=mqtap,queues=4").queue_count(), 4);
+    assert_eq!(parsed("tap,id=a,helper=mqtap").queue_count(), 1);
+    assert_eq!(senseless("tap,id=a,helper=mqtap,queues=0"), OptionsError::NoQueues);
+    assert_eq!(senseless("tap,id=a,helper=mqtap,queues=257"), OptionsError::TooManyQueues { queues: 257 });
+    let error = senseless("tap,id=a,helper=mqtap,fds=3:4");
+    assert_eq!(
+        error,
+        OptionsError::ConflictingSources { first: OptionName::Fds, second: OptionName::Helper }
+    );
 }
 
 #[test]
 fn what_is_open_already_is_not_opened_by_us() {
-    for source in ["fd=3", "fds=3:4", "helper=/h"] {
+    for source in ["fd=3", "fds=3:4", "helper=/h", "helper=mqtap"] {
         for option in [
             "ifname=tap0",
             "script=no",
@@ -307,7 +326,7 @@ fn what_an_interface_is_to_be_makes_sense() {
     }
     for option in ["netns=blue", "persist=off", "user=0", "group=0", "mac=02:00:00:00:00:01", "mtu=1500"] {
         let name = option.split('=').next().unwrap();
-        for source in ["fd=3", "fds=3:4", "helper=/h"] {
+        for source in ["fd=3", "fds=3:4", "helper=/h", "helper=mqtap"] {
             let error = senseless(&format!("tap,id=a,{source},{option}"));
             says(&error, &[&format!("{name}= cannot be given with"), "leave out"]);
         }
