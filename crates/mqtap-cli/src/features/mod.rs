@@ -54,11 +54,7 @@ fn render(features: &Features, paint: Paint) -> String {
     match &features.device {
         Ok(device) => section("a tap, tried on one", tap(device)),
         Err(errno) => {
-            let _ = writeln!(
-                text,
-                "\na tap could not be tried where nobody sees it: {}; as root it can",
-                describe(*errno)
-            );
+            let _ = writeln!(text, "\nno tap could be tried where nobody sees it: {}", describe(*errno));
         }
     }
     text

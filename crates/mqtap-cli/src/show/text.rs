@@ -16,13 +16,12 @@ pub(super) fn render(tap: &Tap, daemons: &[Daemon]) -> String {
         let _ = writeln!(text, "  {title:<11}{value}");
     }
     counters(tap, &mut text);
-    section("holders", &holders(tap), &mut text);
+    let holders = holders(tap);
+    section("holders", &holders, &mut text);
     if tap.unseen_queues() > 0 {
-        let _ = writeln!(
-            text,
-            "  and {} more in processes that this user may not look into",
-            tap.unseen_queues()
-        );
+        let title = if holders.is_empty() { "\nholders\n" } else { "" };
+        let count = tap.unseen_queues();
+        let _ = writeln!(text, "{title}  queues in processes that this user may not look into: {count}");
     }
     section("transmit queues of the kernel (qdisc mq)", &transmit_queues(tap), &mut text);
     for daemon in daemons {
@@ -94,8 +93,8 @@ fn header(tap: &Tap) -> String {
         return format!("{bytes} bytes");
     }
     let reason = match tap.holders.first().map(|holder| holder.queue) {
-        None => "nobody has it open",
-        Some(Err(Hidden::NotAllowed)) => "this user may not look into who holds it",
+        None if tap.open_queues() == 0 => "nobody has it open",
+        None | Some(Err(Hidden::NotAllowed)) => "this user may not look into who holds it",
         Some(_) => "its holder cannot be asked",
     };
     format!("unknown length: {reason}")

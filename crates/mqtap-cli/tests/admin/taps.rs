@@ -157,6 +157,8 @@ pub(crate) fn the_counters_of_a_daemon_are_those_of_its_guest() -> TestResult {
     let shown = tap("show tap0 --json")?;
     assert_eq!(sent(&shown["daemons"][0]), [1, 2]);
     assert!(shown["stats64"]["rx"]["packets"].as_u64() >= Some(3), "{shown}");
+    // The guest is served well.
+    assert_eq!(mqtap("doctor tap0")?, "nothing is wrong with tap0\n");
     let text = mqtap("queues tap0")?;
     assert!(text.contains("hn0 on tap0: 2 queue pairs (4 virtqueues), 2 attached"), "{text}");
     Ok(())

@@ -100,7 +100,7 @@ fn tun(features: &Features) -> Option<Finding> {
                 Finding::new(Id::TunPermission, Severity::Error, "/dev/net/tun may not be opened", cause);
             Some(
                 finding
-                    .advise("0666 is what most distributions have: to make taps takes CAP_NET_ADMIN anyway")
+                    .advise("it can be open to all, as in most distributions: making taps takes CAP_NET_ADMIN anyway")
                     .command("chmod 0666 /dev/net/tun"),
             )
         }

@@ -25,7 +25,8 @@ pub struct Features {
     pub tun: Access,
     /// What its driver says of itself. `None` if it could not be asked.
     pub capabilities: Option<Capabilities>,
-    /// What a tap can do, tried on one; or why none could be made anywhere but here (EPERM: user namespaces are forbidden).
+    /// What a tap can do, tried on one; or why none could be made anywhere but here: EPERM where user namespaces are
+    /// forbidden, and what opening `/dev/net/tun` says.
     pub device: Result<DeviceFeatures, Errno>,
     /// Whether this process may make taps here. Not tried: `CAP_NET_ADMIN` is looked at.
     pub may_create: bool,
@@ -48,16 +49,11 @@ impl Features {
         if !sys::SUPPORTED {
             return Err(Error::Unsupported);
         }
-        let capabilities = Capabilities::probe().ok();
-        let device = match capabilities {
-            Some(_) => device::probe(),
-            None => Err(Errno::NOENT),
-        };
         Ok(Self {
             kernel: host::kernel_release(),
             tun: Access::of("/dev/net/tun"),
-            capabilities,
-            device,
+            capabilities: Capabilities::probe().ok(),
+            device: device::probe(),
             may_create: host::may_administer_network(),
             vhost_net: Access::of("/dev/vhost-net"),
             macvtap: host::has_character_device("macvtap"),
