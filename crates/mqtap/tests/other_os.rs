@@ -4,8 +4,9 @@
 #![cfg(mqtap_other_os)]
 
 use mqtap::device::Error;
+use mqtap::features::Features;
 use mqtap::netdev::{self, Netdev};
-use mqtap::{Capabilities, Links, OpenOptions, TapDevice, link};
+use mqtap::{Capabilities, Links, OpenOptions, TapDevice, doctor, inspect, link};
 
 #[test]
 fn opening_a_device_is_unsupported() {
@@ -28,6 +29,17 @@ fn probing_the_kernel_is_unsupported() {
 #[test]
 fn links_are_unsupported() {
     assert!(matches!(Links::open(), Err(link::Error::Unsupported)));
+}
+
+#[test]
+fn looking_is_unsupported() {
+    let unsupported = |error| matches!(error, inspect::Error::Link(link::Error::Unsupported));
+    assert!(unsupported(inspect::list(None).unwrap_err()));
+    assert!(unsupported(inspect::find("tap0".parse().unwrap(), None).unwrap_err()));
+    assert!(unsupported(doctor::sample_all(None).unwrap_err()));
+    assert!(matches!(Features::probe(), Err(Error::Unsupported)));
+    assert!(matches!(doctor::Host::look(), Err(Error::Unsupported)));
+    assert!(!doctor::explain("EINVAL").is_empty(), "what is known is known everywhere");
 }
 
 #[test]
