@@ -8,6 +8,7 @@ mod doctor;
 mod exec;
 mod exit;
 mod features;
+mod guest_mac;
 mod helper;
 mod json;
 mod list;

@@ -2,7 +2,6 @@
 
 use std::str::FromStr;
 
-use mqtap::MacAddress;
 use mqtap::netdev::Options;
 
 /// An option for the NIC with this id, or for all.
@@ -49,19 +48,12 @@ pub(crate) fn not_shared<T>(macs: &[PerNic<T>], ids: &[&str]) -> Result<(), Stri
     }
 }
 
-/// What options of a command say of a NIC agrees with what its netdev says of the interface.
-pub(crate) fn agree(netdev: &Options, mac: Option<MacAddress>, mtu: Option<u32>) -> Result<(), String> {
-    let id = &netdev.id;
-    if let (Some(ours), Some(guest)) = (netdev.mac, mac)
-        && ours == guest
-    {
-        return Err(format!(
-            "netdev {id}: mac={ours} is the address of the host's end of the tap, and --mac that of the guest; one of them must be another"
-        ));
-    }
+/// What an option of the command says of the MTU agrees with what the netdev says.
+pub(crate) fn agree(netdev: &Options, mtu: Option<u32>) -> Result<(), String> {
     match (netdev.mtu, mtu) {
         (Some(created), Some(wanted)) if created != wanted => Err(format!(
-            "netdev {id}: mtu={created} and --mtu {wanted} contradict each other; leave out one of the two (--mtu changes an interface that exists as well)"
+            "netdev {}: mtu={created} and --mtu {wanted} contradict each other; leave out one of the two (--mtu changes an interface that exists as well)",
+            netdev.id
         )),
         _ => Ok(()),
     }

@@ -18,6 +18,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod devices;
+
 use std::error::Error;
 use std::fs::File;
 use std::os::fd::AsRawFd as _;

@@ -2,7 +2,7 @@
 //!
 //! All of it goes over rtnetlink (rtnetlink(7)), in the network namespace in which the [`Links`] was opened.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -12,12 +12,12 @@ use crate::name::InterfaceName;
 #[cfg(all(target_os = "linux", not(mqtap_other_os)))]
 mod netlink;
 #[cfg(all(target_os = "linux", not(mqtap_other_os)))]
-use netlink::Socket;
+use netlink::{Socket, Watch};
 
 #[cfg(not(all(target_os = "linux", not(mqtap_other_os))))]
 mod unsupported;
 #[cfg(not(all(target_os = "linux", not(mqtap_other_os))))]
-use unsupported::Socket;
+use unsupported::{Socket, Watch};
 
 /// The smallest MTU of a tap, in bytes (drivers/net/tun.c: `MIN_MTU`).
 pub const MIN_MTU: u32 = 68;
@@ -96,6 +96,30 @@ fn remedy(errno: Errno) -> &'static str {
         Errno::PERM => "; this needs CAP_NET_ADMIN in the namespace of the interface",
         Errno::NODEV => "; the interface is gone",
         _ => "",
+    }
+}
+
+/// Readable when something about some interface of a namespace has changed.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    watch: Watch,
+}
+
+impl Changes {
+    /// Of the namespace of the calling thread.
+    pub(crate) fn watch() -> Result<Self, Error> {
+        Ok(Self { watch: Watch::open()? })
+    }
+
+    /// Not readable any more, until there is another change.
+    pub(crate) fn drain(&self) {
+        self.watch.drain();
+    }
+}
+
+impl AsFd for Changes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
     }
 }
 

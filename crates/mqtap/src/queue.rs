@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
@@ -15,9 +15,10 @@ use crate::sys::{self, flag};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The interface was deleted while the queue was open (EBADFD).
+    /// The interface was deleted while the queue was open (EBADFD; ENOLINK for a macvtap or ipvtap).
     #[error(
-        "cannot {what} queue {queue} of {interface}: EBADFD: the interface was deleted; make it again and reopen it"
+        "cannot {what} queue {queue} of {interface}: {}: the interface was deleted; make it again and reopen it",
+        gone(*.errno)
     )]
     DeviceGone {
         /// What was attempted.
@@ -26,6 +27,8 @@ pub enum Error {
         queue: u16,
         /// The interface.
         interface: InterfaceName,
+        /// How the kernel said it.
+        errno: Errno,
     },
     /// A classic filter keeps the kernel from attaching (drivers/net/tun.c: `tun_attach`).
     #[error(
@@ -51,6 +54,16 @@ pub enum Error {
     },
 }
 
+/// The errno that says that the interface of a queue is gone, by name.
+pub(crate) fn gone(errno: Errno) -> &'static str {
+    if errno == Errno::NOLINK { "ENOLINK" } else { "EBADFD" }
+}
+
+/// Whether an errno says that the interface of a queue is gone: drivers/net/tun.c has one, drivers/net/tap.c another.
+pub(crate) fn says_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::BADFD | Errno::NOLINK)
+}
+
 /// A tap queue: one open file descriptor of the device.
 ///
 /// Attached, the kernel gives it its share of the frames that leave through the interface; detached, none. Frames
@@ -62,6 +75,8 @@ pub struct TapQueue {
     index: u16,
     interface: InterfaceName,
     multi_queue: bool,
+    /// Of a macvtap or ipvtap whether it is attached: the kernel does not tell (drivers/net/tap.c: `TUNGETIFF` has no such flag).
+    tracked: Option<AtomicBool>,
     /// What `TUNSETSNDBUF` was last told, in bytes; 0 if it was told nothing.
     send_buffer: AtomicI32,
     /// Held while it is attached or detached, so that what is read back is what this caller did.
@@ -70,7 +85,22 @@ pub struct TapQueue {
 
 impl TapQueue {
     pub(crate) fn new(fd: OwnedFd, index: u16, interface: InterfaceName, multi_queue: bool) -> Self {
-        Self { fd, index, interface, multi_queue, send_buffer: AtomicI32::new(0), changing: Mutex::new(()) }
+        Self {
+            fd,
+            index,
+            interface,
+            multi_queue,
+            tracked: None,
+            send_buffer: AtomicI32::new(0),
+            changing: Mutex::new(()),
+        }
+    }
+
+    /// A queue of a macvtap or ipvtap, which is attached, or is not.
+    pub(crate) fn of_macvtap(fd: OwnedFd, index: u16, interface: InterfaceName, attached: bool) -> Self {
+        // Each can be detached, whatever its flags say.
+        let queue = Self::new(fd, index, interface, true);
+        Self { tracked: Some(AtomicBool::new(attached)), ..queue }
     }
 
     /// Its number among the queues that were opened together. The kernel counts attached queues only, and moves its last
@@ -80,7 +110,7 @@ impl TapQueue {
         self.index
     }
 
-    /// Whether it can be detached: queues of a device without `multi_queue` cannot.
+    /// Whether it can be detached: queues of a device without `multi_queue` cannot, unless it is a macvtap or ipvtap.
     #[must_use]
     pub fn can_detach(&self) -> bool {
         self.multi_queue
@@ -112,6 +142,19 @@ impl TapQueue {
         }
         let flags = if attached { flag::ATTACH_QUEUE } else { flag::DETACH_QUEUE };
         let result = sys::set_queue(self.fd.as_fd(), flags);
+        if let Some(tracked) = &self.tracked {
+            match result {
+                // In this state already, as when another process that holds the same open file was quicker; or of no device any
+                // more.
+                Ok(()) | Err(Errno::INVAL) => self.interface_name().map(drop)?,
+                Err(errno) => return Err(self.error(what, errno)),
+            }
+            tracked.store(attached, Ordering::Relaxed);
+            if !attached {
+                self.purge();
+            }
+            return self.apply_send_buffer(attached);
+        }
         // The kernel answers EINVAL to a queue that is in this state already, as when another process that holds the
         // same open file was quicker; and 0 when a filter kept it from attaching. What counts is what it is now.
         let now = self.state(what)?;
@@ -119,6 +162,21 @@ impl TapQueue {
             _ if now == attached => self.apply_send_buffer(attached),
             Ok(()) => Err(Error::NotAttached { queue: self.index, interface: self.interface }),
             Err(errno) => Err(self.error(what, errno)),
+        }
+    }
+
+    /// Takes out what waits in the queue, which the kernel does by itself only for taps of its other driver: whoever attaches it again
+    /// would find frames of another time.
+    fn purge(&self) {
+        /// More than any ring is long, lest somebody who fills it while it is emptied keeps us here.
+        const MOST: u32 = 1 << 16;
+        // The kernel cuts off what there is no room for.
+        let mut buffer = [0; 64];
+        for _ in 0..MOST {
+            match self.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                _ => {}
+            }
         }
     }
 
@@ -141,14 +199,19 @@ impl TapQueue {
     /// # Errors
     /// [`Error::DeviceGone`], [`Error::Refused`].
     pub fn send_buffer_limit(&self) -> Result<Option<u32>, Error> {
-        match sys::send_buffer(self.fd.as_fd()) {
+        let told = match self.send_buffer.load(Ordering::Relaxed) {
+            // The kernel does not tell.
+            bytes if bytes != 0 && self.tracked.is_some() => Ok(bytes),
+            _ => sys::send_buffer(self.fd.as_fd()),
+        };
+        match told {
             Ok(i32::MAX) => Ok(None),
             Ok(bytes) => Ok(Some(u32::try_from(bytes).unwrap_or_default())),
             Err(errno) => Err(self.error("ask for the send buffer of", errno)),
         }
     }
 
-    /// Whether the kernel gives frames to this queue, as the kernel says now.
+    /// Whether the kernel gives frames to this queue, as the kernel says now; of a macvtap or ipvtap, as we last said.
     ///
     /// # Errors
     /// [`Error::DeviceGone`], [`Error::Refused`].
@@ -157,6 +220,9 @@ impl TapQueue {
     }
 
     fn state(&self, what: &'static str) -> Result<bool, Error> {
+        if let Some(tracked) = &self.tracked {
+            return Ok(tracked.load(Ordering::Relaxed));
+        }
         let interface = sys::interface(self.fd.as_fd()).map_err(|errno| self.error(what, errno))?;
         Ok(interface.flags & flag::DETACH_QUEUE == 0)
     }
@@ -173,8 +239,8 @@ impl TapQueue {
 
     fn error(&self, what: &'static str, errno: Errno) -> Error {
         let (queue, interface) = (self.index, self.interface);
-        if errno == Errno::BADFD {
-            return Error::DeviceGone { what, queue, interface };
+        if says_gone(errno) {
+            return Error::DeviceGone { what, queue, interface, errno };
         }
         Error::Refused { what, queue, interface, errno }
     }

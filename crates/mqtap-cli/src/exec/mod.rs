@@ -20,8 +20,8 @@ pub(crate) use args::Arguments;
 use identity::Identity;
 use launch::{FIRST, Failure, Launch, Reserved};
 
-use crate::per_nic::{agree, ids, known, not_shared, pick};
-use crate::{Error, descriptors, exit};
+use crate::per_nic::{ids, known, not_shared, pick};
+use crate::{Error, descriptors, exit, guest_mac};
 
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     let plan = match Plan::new(arguments) {
@@ -96,7 +96,6 @@ impl Plan {
         not_shared(&arguments.mac, &ids)?;
         known("--mac", &arguments.mac, &ids)?;
         let macs = ids.iter().map(|id| pick("--mac", &arguments.mac, id)).collect::<Result<Vec<_>, _>>()?;
-        arguments.netdev.iter().zip(&macs).try_for_each(|(netdev, mac)| agree(netdev, *mac, None))?;
         let mut first = FIRST;
         let netdevs: Vec<Handover> = arguments
             .netdev
@@ -136,6 +135,7 @@ fn prepare(arguments: &Arguments, plan: Plan) -> Result<(Launch, Reserved, Opene
         // With vhost=try there may be less than was planned.
         let mut one = Handover::numbered(netdev.options(), first, !netdev.vhost().is_empty());
         one.ifname = netdev.device().name().to_string();
+        let mac = guest_mac::of(netdev.device(), mac)?;
         let one = with_mac(one, mac, &mut first);
         handed.extend(copies(netdev)?.into_iter().zip(one.fd_names()));
         told.push(one);

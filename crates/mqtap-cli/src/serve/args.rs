@@ -41,6 +41,7 @@ pub(crate) struct Arguments {
     pub(crate) client: bool,
 
     /// MAC address of the guest, for VMMs that ask the backend for it (QEMU does not). The netdev's mac= is that of the host's end.
+    /// A macvtap's own address is the guest's, and need not be given.
     #[arg(long, value_name = "[ID=]MAC")]
     pub(crate) mac: Vec<PerNic<MacAddress>>,
 
@@ -192,12 +193,12 @@ impl Arguments {
             .zip(endpoints)
             .map(|(netdev, endpoint)| {
                 let id = netdev.id.as_str();
-                let (mac, mtu) = (pick("--mac", &self.mac, id)?, pick("--mtu", &self.mtu, id)?);
-                agree(netdev, mac, mtu)?;
+                let mtu = pick("--mtu", &self.mtu, id)?;
+                agree(netdev, mtu)?;
                 Ok(NicRequest {
                     netdev: netdev.clone(),
                     endpoint: endpoint.clone(),
-                    mac,
+                    mac: pick("--mac", &self.mac, id)?,
                     mtu,
                     queue_size: pick("--queue-size", &self.queue_size, id)?,
                     workers: pick("--workers", &self.workers, id)?,

@@ -21,7 +21,7 @@ pub(crate) use args::{Arguments, endpoints_in_order};
 use args::{Endpoint, NicRequest};
 use board::{Board, Served};
 
-use crate::{Error, descriptors, exit, status};
+use crate::{Error, descriptors, exit, guest_mac, status};
 
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     if arguments.print_capabilities {
@@ -144,7 +144,7 @@ fn prepare(request: &NicRequest, client: bool) -> Result<Prepared, Error> {
     }
     let defaults = NicOptions::default();
     let options = NicOptions {
-        mac: request.mac,
+        mac: guest_mac::of(device, request.mac)?,
         max_ring_size: request.queue_size.unwrap_or(defaults.max_ring_size),
         workers: request.workers.unwrap_or(defaults.workers),
         cpus: request.cpus.clone(),

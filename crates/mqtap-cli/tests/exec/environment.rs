@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mqtap_test_support::TestResult;
+use mqtap_test_support::{TestResult, devices, ip};
 
 use super::support::{PATH, Result, exec, lines, shell};
 
@@ -48,6 +48,23 @@ pub(crate) fn addresses_stay_the_same() -> TestResult {
         let text = String::from_utf8(exec(&[FOUR]).args(["--", "echo", "{hn0.mac}"]).output()?.stderr)?;
         assert!(text.contains("--mac hn0="), "{text}");
     }
+    Ok(())
+}
+
+pub(crate) fn the_address_of_a_macvtap_is_the_guests() -> TestResult {
+    if !devices::private()? {
+        return Ok(());
+    }
+    devices::macvtap("macvtap0", "v0", "v1")?;
+    ip("link set macvtap0 address 02:00:00:00:00:99")?;
+    let netdev = "tap,id=hn0,ifname=macvtap0,queues=2";
+    assert_eq!(
+        shell(&[netdev], r#"echo "$1""#, &["{hn0.mac} {hn0}"])?,
+        ["02:00:00:00:00:99 tap,id=hn0,fds=3:4"]
+    );
+    // The queues are good for whoever inherits them.
+    let listed = shell(&[netdev], "ls -l /proc/$$/fd", &[])?;
+    assert_eq!(listed.iter().filter(|line| line.contains("-> /dev/tap")).count(), 2, "{listed:?}");
     Ok(())
 }
 

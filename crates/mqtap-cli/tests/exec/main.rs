@@ -18,6 +18,7 @@ mqtap_test_support::tests!(
     numbers_follow_what_was_opened,
     names_are_replaced_in_arguments_only,
     addresses_stay_the_same,
+    the_address_of_a_macvtap_is_the_guests,
     signals_and_limits_are_as_they_were,
     capabilities_can_be_dropped,
     the_status_is_that_of_the_command,

@@ -57,6 +57,10 @@ mqtap_test_support::tests!(
     helper_mqtap_gives_the_daemon_queues_on_the_bridge,
     helper_that_refuses_ends_the_daemon_and_is_quoted,
     netns_has_the_tap_and_its_frames,
+    a_macvtap_carries_frames_on_the_enabled_pairs,
+    a_macvtap_keeps_nothing_for_the_next_guest,
+    a_deleted_macvtap_ends_its_nic,
+    the_address_of_a_macvtap_is_the_guests,
 );
 
 use datapath::*;

@@ -124,6 +124,9 @@ impl Nic {
             let (queue, counters) = (Arc::clone(queue), Arc::clone(counters));
             nic.worker(pair).call(move |worker| worker.add_pair(pair, queue, counters))??;
         }
+        if let Some(end) = nic.device.watch_end()? {
+            nic.worker(0).call(move |worker| worker.watch_end(end))??;
+        }
         nic.set_features(0)?;
         nic.attachments.settle()?;
         Ok(nic)

@@ -77,6 +77,7 @@ impl WorkerHandle {
             writer: FrameWriter::default(),
             poll: Duration::ZERO,
             poll_until: None,
+            end: None,
         };
         let cpus = cpus.to_vec();
         let label = name.clone();

@@ -13,6 +13,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use mqtap::TapQueue;
+use mqtap::device::EndWatch;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
@@ -59,6 +60,7 @@ pub(crate) struct Worker {
     poll: Duration,
     /// When to sleep at last, while looking for work.
     poll_until: Option<Instant>,
+    end: Option<EndWatch>,
 }
 
 impl Worker {
@@ -176,6 +178,11 @@ impl Worker {
                     slot.transmit.ready = true;
                 }
             }
+            Source::End => {
+                if self.end.as_ref().is_some_and(EndWatch::is_gone) {
+                    (0..self.slots.len()).for_each(|index| self.tap_gone(index, Errno::NOLINK));
+                }
+            }
         }
     }
 
@@ -258,6 +265,16 @@ impl Worker {
     pub(crate) fn configure(&mut self, engine: Engine, poll: Duration) -> Result<(), Error> {
         self.writer = FrameWriter::new(engine).map_err(Error::IoUring)?;
         self.poll = poll;
+        Ok(())
+    }
+
+    /// Has this worker notice the end of the device.
+    pub(crate) fn watch_end(&mut self, end: EndWatch) -> Result<(), Error> {
+        let token = Token::new(0, Source::End);
+        epoll::add(&self.epoll, end.as_fd(), token.data(), EventFlags::IN).map_err(Error::Watch)?;
+        self.end = Some(end);
+        // What happened before it was watched is told by no event.
+        self.note(token, EventFlags::IN);
         Ok(())
     }
 

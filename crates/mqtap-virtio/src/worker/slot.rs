@@ -19,6 +19,8 @@ pub(super) enum Source {
     TransmitKick = 0,
     ReceiveKick = 1,
     Tap = 2,
+    /// The end of the device, where the taps themselves do not tell.
+    End = 3,
 }
 
 impl Token {
@@ -41,7 +43,8 @@ impl Token {
         match self.0 & 3 {
             0 => Source::TransmitKick,
             1 => Source::ReceiveKick,
-            _ => Source::Tap,
+            2 => Source::Tap,
+            _ => Source::End,
         }
     }
 }

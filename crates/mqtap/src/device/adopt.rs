@@ -8,8 +8,9 @@ use rustix::io::Errno;
 
 use super::namespace::visit_device;
 use super::open::used_by_others;
-use super::{Error, MAX_QUEUES, TapDevice, known};
+use super::{Error, MAX_QUEUES, TapDevice, known, macvtap};
 use crate::fd::{self, InheritError};
+use crate::inspect::Kind;
 use crate::link::{Link, Links};
 use crate::name::InterfaceName;
 use crate::offload::Offloads;
@@ -23,6 +24,8 @@ struct Found<'a> {
     flags: u16,
     /// Where its device is; the kernel tells only those who may administer it.
     namespace: Option<OwnedFd>,
+    /// Of a macvtap or ipvtap.
+    by_node: bool,
 }
 
 impl Found<'_> {
@@ -47,7 +50,7 @@ pub(super) fn adopt(numbers: &[RawFd]) -> Result<TapDevice, Error> {
     numbers.iter().try_for_each(|&number| fd::check(number))?;
     let device = sys::with_inherited(numbers, look)??;
     // Last what changes the open files, which their former users may share.
-    Ok(device.with(sys::claim_inherited(numbers, prepare)?))
+    device.with(sys::claim_inherited(numbers, prepare)?)
 }
 
 /// Takes over queues that are this process's already.
@@ -58,7 +61,7 @@ pub(super) fn adopt_owned(fds: Vec<OwnedFd>) -> Result<TapDevice, Error> {
         let number = fd.as_raw_fd();
         prepare(fd).map_err(|errno| InheritError::Prepare { fd: number, errno })?;
     }
-    Ok(device.with(fds))
+    device.with(fds)
 }
 
 fn prepare(fd: BorrowedFd<'_>) -> Result<(), Errno> {
@@ -74,14 +77,23 @@ struct Adopted {
     vnet_header: bool,
     persistent: bool,
     supported_offloads: Offloads,
+    kind: Kind,
 }
 
 impl Adopted {
-    fn with(self, fds: Vec<OwnedFd>) -> TapDevice {
-        let Self { link, links, name, multi_queue, vnet_header, persistent, supported_offloads } = self;
-        let queue = |(index, fd)| Arc::new(TapQueue::new(fd, index, name, multi_queue));
-        TapDevice {
-            queues: (0..).zip(fds).map(queue).collect(),
+    fn with(self, fds: Vec<OwnedFd>) -> Result<TapDevice, Error> {
+        let Self { link, links, name, multi_queue, vnet_header, persistent, supported_offloads, kind } = self;
+        let by_node = kind.is_on_another_interface();
+        let queue = |(index, fd): (u16, OwnedFd)| {
+            Ok(Arc::new(if by_node {
+                let attached = was_attached(fd.as_fd());
+                macvtap::take(fd, index, name, attached)?
+            } else {
+                TapQueue::new(fd, index, name, multi_queue)
+            }))
+        };
+        Ok(TapDevice {
+            queues: (0..).zip(fds).map(queue).collect::<Result<_, Error>>()?,
             name,
             index: link.index,
             multi_queue,
@@ -89,7 +101,20 @@ impl Adopted {
             persistent: AtomicBool::new(persistent),
             supported_offloads,
             links: Arc::new(links),
+            kind,
+            namespace: if by_node { sys::thread_namespace().ok() } else { None },
+        })
+    }
+}
+
+/// Whether a queue of a macvtap or ipvtap is attached. The kernel does not tell, but refuses to attach one that is.
+fn was_attached(fd: BorrowedFd<'_>) -> bool {
+    match sys::set_queue(fd, flag::ATTACH_QUEUE) {
+        Ok(()) => {
+            // As it was; whoever finds that it is attached after all detaches it.
+            sys::set_queue(fd, flag::DETACH_QUEUE).is_err()
         }
+        Err(_) => true,
     }
 }
 
@@ -105,6 +130,9 @@ fn look(fds: &[BorrowedFd<'_>]) -> Result<Adopted, Error> {
     agree(&found)?;
     let first = &found[0];
     let (name, vnet_header) = (first.name, first.has(flag::VNET_HDR));
+    if first.by_node {
+        return look_by_node(&found);
+    }
     let (links, link) = visit_device(first.fd, || find(first))?;
     let our_attached = found.iter().filter(|one| !one.has(flag::DETACH_QUEUE)).count();
     let used = used_by_others(&link, our_attached as u32);
@@ -117,22 +145,47 @@ fn look(fds: &[BorrowedFd<'_>]) -> Result<Adopted, Error> {
         vnet_header,
         persistent: first.has(flag::PERSIST),
         supported_offloads,
+        kind: Kind::Tap,
+    })
+}
+
+/// The same for queues of a macvtap or ipvtap, of which each has its own header, and which the kernel does not say where they are.
+fn look_by_node(found: &[Found<'_>]) -> Result<Adopted, Error> {
+    let first = &found[0];
+    let (name, vnet_header) = (first.name, first.has(flag::VNET_HDR));
+    let links = Links::open()?;
+    let link = links.find(name)?.filter(|link| found.iter().all(|one| macvtap::leads_to(one.fd, link)));
+    let Some((link, kind)) = link.and_then(|link| Kind::of(&link).map(|kind| (link, kind))) else {
+        return Err(Error::NotHere { fd: first.number(), interface: name });
+    };
+    let supported_offloads = known::set_offloads(first.fd, name, vnet_header)?;
+    found.iter().try_for_each(|one| known::set_header(one.fd, name))?;
+    Ok(Adopted {
+        link,
+        links,
+        name,
+        multi_queue: true,
+        vnet_header,
+        persistent: true,
+        supported_offloads,
+        kind,
     })
 }
 
 /// Is it a queue of a tap?
 fn examine(fd: BorrowedFd<'_>) -> Result<Found<'_>, Error> {
     let number = fd.as_raw_fd();
-    if !sys::is_tun_device(fd).unwrap_or(false) {
+    let by_node = macvtap::is_queue(fd);
+    if !by_node && !sys::is_tun_device(fd).unwrap_or(false) {
         return Err(Error::NotATapFd(number));
     }
     let interface = sys::interface(fd).map_err(|errno| match errno {
-        Errno::BADFD => Error::NoDevice(number),
+        Errno::BADFD | Errno::NOLINK => Error::NoDevice(number),
         _ => Error::NotATapFd(number),
     })?;
     let namespace = sys::device_namespace(fd).ok();
     let name = InterfaceName::from_kernel(interface.name).map_err(|_| Error::NotATapFd(number))?;
-    let found = Found { fd, name, flags: interface.flags, namespace };
+    let found = Found { fd, name, flags: interface.flags, namespace, by_node };
     if found.has(flag::TUN) {
         return Err(found.wrong("is a tun, which carries IP packets; a virtual NIC needs a tap"));
     }
@@ -151,7 +204,7 @@ fn agree(found: &[Found<'_>]) -> Result<(), Error> {
                 return Err(Error::SameQueue(other.number(), one.number()));
             }
         }
-        if found.len() > 1 && !one.has(flag::MULTI_QUEUE) {
+        if found.len() > 1 && !one.by_node && !one.has(flag::MULTI_QUEUE) {
             return Err(one.wrong(
                 "was opened without multi_queue, so it is the only queue of its device; use fd= with it alone",
             ));
@@ -160,7 +213,7 @@ fn agree(found: &[Found<'_>]) -> Result<(), Error> {
             (Some(a), Some(b)) => sys::same_namespace(a.as_fd(), b.as_fd()) == Ok(false),
             _ => false,
         };
-        if one.name != first.name || elsewhere {
+        if one.name != first.name || one.by_node != first.by_node || elsewhere {
             return Err(Error::OtherDevice {
                 first_fd: first.number(),
                 first: first.name,

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 use crate::fd::InheritError;
+use crate::inspect::Kind;
 use crate::link::{self, Holder, describe};
 use crate::name::{InterfaceName, NameRequest};
 use crate::offload::Offloads;
@@ -162,13 +163,74 @@ pub enum Error {
     /// The device was deleted or renamed between two queues.
     #[error("{0} was deleted or renamed while its queues were opened; try again")]
     Changed(InterfaceName),
-    /// EBADFD.
-    #[error("cannot {what} of {interface}: EBADFD: the interface was deleted; make it again and reopen it")]
+    /// EBADFD; ENOLINK for a macvtap or ipvtap.
+    #[error("cannot {what} of {interface}: {}: the interface was deleted; make it again and reopen it", queue::gone(*.errno))]
     DeviceGone {
         /// What was attempted.
         what: &'static str,
         /// The device.
         interface: InterfaceName,
+        /// How the kernel said it.
+        errno: Errno,
+    },
+    /// The device node of a macvtap or ipvtap is not there.
+    #[error(
+        "cannot open a queue of {interface}: it is {}, and {}, by which its queues are opened, does not exist; in a container pass it in (--device {}), or make it: `{}`",
+        a_kind(*.kind), .node.display(), .node.display(), make_node(*.interface, *.index, .node, *.number)
+    )]
+    NodeMissing {
+        /// The device.
+        interface: InterfaceName,
+        /// Which of the two.
+        kind: Kind,
+        /// The node.
+        node: PathBuf,
+        /// The device's index.
+        index: u32,
+        /// The node's major and minor number, if they are known.
+        number: Option<(u32, u32)>,
+    },
+    /// EACCES, EPERM.
+    #[error(
+        "cannot open {}, the device node of {interface}: {}; give this user read and write permission on it (a udev rule for SUBSYSTEM==\"{}\" keeps it), and a container or unit with a list of devices this device as well (--device, DeviceAllow=)",
+        .node.display(), describe(*.errno), .kind.as_str()
+    )]
+    NodePermission {
+        /// The device.
+        interface: InterfaceName,
+        /// Which of the two.
+        kind: Kind,
+        /// The node.
+        node: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
+    /// The node is of something else.
+    #[error(
+        "cannot open a queue of {interface}: {} is not its device node but that of something else, such as an interface with the same number in another network namespace; make one with its name: `{}`",
+        .node.display(), make_node(*.interface, *.index, &named_node(*.interface), *.number)
+    )]
+    NodeOfAnother {
+        /// The device.
+        interface: InterfaceName,
+        /// The node.
+        node: PathBuf,
+        /// The device's index.
+        index: u32,
+        /// The right node's major and minor number, if they are known.
+        number: Option<(u32, u32)>,
+    },
+    /// Something that makes no sense for a macvtap or ipvtap.
+    #[error("{what} makes no sense for {interface}, which is {}: {why}", a_kind(*.kind))]
+    MacvtapOption {
+        /// The device.
+        interface: InterfaceName,
+        /// Which of the two.
+        kind: Kind,
+        /// What was asked for.
+        what: &'static str,
+        /// Why it makes no sense.
+        why: &'static str,
     },
     /// A setting was refused.
     #[error("cannot {what} of {interface}: {}{}", describe(*.errno), hint(what, *.errno))]
@@ -207,12 +269,12 @@ pub enum Error {
     SameQueue(RawFd, RawFd),
     /// Not `/dev/net/tun`.
     #[error(
-        "file descriptor {0} is not a tap queue; it must be an open /dev/net/tun on which TUNSETIFF was done"
+        "file descriptor {0} is not a tap queue; it must be an open /dev/net/tun on which TUNSETIFF was done, or the open /dev/tapN of a macvtap or ipvtap"
     )]
     NotATapFd(RawFd),
     /// No device behind it.
     #[error(
-        "file descriptor {0} is /dev/net/tun without a device (EBADFD): TUNSETIFF was not done on it, or its interface was deleted"
+        "file descriptor {0} is a queue without a device (EBADFD, ENOLINK): its interface was deleted, or TUNSETIFF was not done on it"
     )]
     NoDevice(RawFd),
     /// A tun, or a tap with a packet information header.
@@ -224,6 +286,16 @@ pub enum Error {
         interface: InterfaceName,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// A macvtap or ipvtap that is not found.
+    #[error(
+        "file descriptor {fd} is a queue of {interface}, which is not in this network namespace; start mqtap in that of {interface} (`ip netns exec`, nsenter --net)"
+    )]
+    NotHere {
+        /// The number.
+        fd: RawFd,
+        /// Its interface.
+        interface: InterfaceName,
     },
     /// Queues of two devices (which can have one name, in two namespaces).
     #[error(
@@ -296,6 +368,28 @@ fn owners(owner: Option<u32>, group: Option<u32>) -> String {
         (None, None) => {
             "it is for everybody, but a security module (SELinux: attach_queue) may say no".to_owned()
         }
+    }
+}
+
+fn a_kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Macvtap => "a macvtap",
+        Kind::Ipvtap => "an ipvtap",
+        Kind::Tap | Kind::Tun => "a tap",
+    }
+}
+
+/// A node that has the name of its interface, which is used as well as the usual one.
+pub(super) fn named_node(interface: InterfaceName) -> PathBuf {
+    format!("/dev/{interface}").into()
+}
+
+fn make_node(interface: InterfaceName, index: u32, node: &Path, number: Option<(u32, u32)>) -> String {
+    let node = node.display();
+    match number {
+        Some((major, minor)) => format!("mknod -m 600 {node} c {major} {minor}"),
+        // Sysfs shows what is in the namespace of whoever mounted it.
+        None => format!("mknod -m 600 {node} c $(tr : ' ' </sys/class/net/{interface}/tap{index}/dev)"),
     }
 }
 

@@ -30,17 +30,32 @@ pub(super) fn set_unless(
 /// A persistent device keeps all of this when its last queue is closed, also what makes no sense for the next user: with
 /// offloads and without a header, he would read super-frames and not be told so.
 fn set(fd: BorrowedFd<'_>, interface: InterfaceName, vnet_header: bool) -> Result<Offloads, Error> {
+    let supported = set_offloads(fd, interface, vnet_header)?;
+    set_header(fd, interface)?;
+    if_known(sys::clear_steering(fd))
+        .map_err(|errno| setting(interface, "take off the steering program (TUNSETSTEERINGEBPF)", errno))?;
+    Ok(supported)
+}
+
+/// No offloads. Returns those that the device can have.
+pub(super) fn set_offloads(
+    fd: BorrowedFd<'_>,
+    interface: InterfaceName,
+    vnet_header: bool,
+) -> Result<Offloads, Error> {
     let offloads = |errno| setting(interface, "set the offloads (TUNSETOFFLOAD)", errno);
     let supported = if vnet_header { descend(fd, Offloads::ALL).map_err(offloads)? } else { Offloads::NONE };
     sys::set_offload(fd, Offloads::NONE.bits()).map_err(offloads)?;
+    Ok(supported)
+}
+
+/// A header of 10 bytes in little-endian: of the device, or of one queue where each has its own.
+pub(super) fn set_header(fd: BorrowedFd<'_>, interface: InterfaceName) -> Result<(), Error> {
     sys::set_vnet_header_size(fd, VnetHeaderSize::Legacy10.len() as i32)
         .map_err(|errno| setting(interface, "set the virtio-net header size (TUNSETVNETHDRSZ)", errno))?;
     if_known(sys::set_little_endian_header(fd)).map_err(|errno| {
         setting(interface, "set the byte order of the virtio-net header (TUNSETVNETLE)", errno)
-    })?;
-    if_known(sys::clear_steering(fd))
-        .map_err(|errno| setting(interface, "take off the steering program (TUNSETSTEERINGEBPF)", errno))?;
-    Ok(supported)
+    })
 }
 
 /// What a kernel does not know needs no known value. (tun answers EINVAL to an ioctl that it does not know.)

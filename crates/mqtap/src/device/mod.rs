@@ -1,8 +1,10 @@
 //! A tap device: one interface, its queues, and the settings that all of them share.
 
 mod adopt;
+mod end;
 mod error;
 mod known;
+mod macvtap;
 mod namespace;
 mod open;
 mod restore;
@@ -13,12 +15,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 
+pub use end::EndWatch;
 pub use error::Error;
 pub(crate) use known::offloads_of_kernel;
 pub use namespace::{InvalidNamespace, Namespace};
 pub(crate) use namespace::{find_in_named as find_in_named_namespaces, visit, visit_if};
 pub(crate) use open::Opening;
 
+use crate::inspect::Kind;
 use crate::link::{self, Link, Links};
 use crate::mac::MacAddress;
 use crate::name::{InterfaceName, NameRequest};
@@ -67,8 +71,8 @@ pub struct OpenOptions {
     pub exclusive: bool,
     /// Refuse a device that exists.
     pub create_new: bool,
-    /// Leave a new multi-queue device its `mq` qdisc, which costs 6 MiB of kernel memory once it is up and gives tc
-    /// counters for each queue. Otherwise it gets `noqueue`.
+    /// Leave a new device the kernel's default qdisc: `mq` for a multi-queue device, which costs 6 MiB of kernel memory once it is
+    /// up and gives tc counters for each queue. Otherwise it gets `noqueue`.
     pub keep_mq_qdisc: bool,
     /// Limit of what may be on its way into the host, in bytes (`TUNSETSNDBUF`). Setting any turns off the kernel's fast
     /// path for writes.
@@ -123,6 +127,9 @@ pub struct TapDevice {
     persistent: AtomicBool,
     supported_offloads: Offloads,
     links: Arc<Links>,
+    kind: Kind,
+    /// Where a macvtap or ipvtap is, of which the kernel does not tell.
+    namespace: Option<OwnedFd>,
 }
 
 impl TapDevice {
@@ -132,6 +139,9 @@ impl TapDevice {
     /// The flags are read back after each queue, and what the device may have inherited from former users is set to
     /// known values: no offloads, a virtio-net header of 10 bytes in little-endian, no steering program. A device on which
     /// others have queues attached is left as it is, its carrier included unless it is to be on.
+    ///
+    /// An interface that is a macvtap or ipvtap is opened by its device node, `/dev/tapN` with its index, or one with its name.
+    /// There header, byte order and send buffer are each queue's, and it is not known whether others have queues.
     ///
     /// # Errors
     /// See [`Error`]: each cause has its own.
@@ -190,6 +200,12 @@ impl TapDevice {
         self.multi_queue
     }
 
+    /// Which kind of tap it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Whether frames have a virtio-net header.
     #[must_use]
     pub fn has_vnet_header(&self) -> bool {
@@ -238,7 +254,8 @@ impl TapDevice {
     /// [`Error::DeviceGone`], [`Error::Setting`].
     pub fn set_vnet_header_size(&self, size: VnetHeaderSize) -> Result<(), Error> {
         // At most 24.
-        sys::set_vnet_header_size(self.control(), size.len() as i32)
+        let bytes = size.len() as i32;
+        self.for_each_setting(|fd| sys::set_vnet_header_size(fd, bytes))
             .map_err(|errno| self.setting("set the virtio-net header size (TUNSETVNETHDRSZ)", errno))
     }
 
@@ -249,18 +266,21 @@ impl TapDevice {
     /// [`Error::DeviceGone`], [`Error::Setting`] (EINVAL for 0).
     pub fn set_send_buffer(&self, bytes: u32) -> Result<(), Error> {
         let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
-        sys::set_send_buffer(self.control(), bytes)
+        self.for_each_setting(|fd| sys::set_send_buffer(fd, bytes))
             .map_err(|errno| self.setting("set the send buffer (TUNSETSNDBUF)", errno))?;
         self.queues.iter().for_each(|queue| queue.remember_send_buffer(bytes));
         Ok(())
     }
 
     /// Gives the interface carrier, or takes it. When this returns, frames pass, or do not; before Linux 6.8 they may take up
-    /// to a second more.
+    /// to a second more. Does nothing for a macvtap or ipvtap, which has the carrier of the interface that it stands on.
     ///
     /// # Errors
     /// [`Error::DeviceGone`]; [`Error::Setting`] with EPERM to give carrier while no queue is attached.
     pub fn set_carrier(&self, on: bool) -> Result<(), Error> {
+        if self.kind.is_on_another_interface() {
+            return Ok(());
+        }
         sys::set_carrier(self.control(), on)
             .map_err(|errno| self.setting("set the carrier (TUNSETCARRIER)", errno))?;
         // The kernel acts on it later (net/core/link_watch.c), up to a second, and until then it drops what is sent. Whoever
@@ -327,6 +347,15 @@ impl TapDevice {
         self.links.get(self.index)
     }
 
+    /// What tells of the end of the device where its queues do not: a tap that is deleted ends epoll's wait on them with
+    /// `EPOLLERR`, and for it this is `None`. Queues of a macvtap or ipvtap stay silent for ever, and what is written to them vanishes.
+    ///
+    /// # Errors
+    /// [`Error::Link`] if there is no netlink socket to be had.
+    pub fn watch_end(&self) -> Result<Option<EndWatch>, Error> {
+        EndWatch::new(self)
+    }
+
     /// Brings the interface up or down.
     ///
     /// # Errors
@@ -356,9 +385,18 @@ impl TapDevice {
         &self.links
     }
 
-    /// The namespace that it is in, if this thread is in another, and the kernel tells.
+    /// The namespace that it is in, if this thread is in another, and that is known.
     pub(crate) fn namespace_elsewhere(&self) -> Option<OwnedFd> {
-        namespace::elsewhere(self.control())
+        match &self.namespace {
+            Some(namespace) => namespace::unless_here(namespace.try_clone().ok()?),
+            None => namespace::elsewhere(self.control()),
+        }
+    }
+
+    /// Makes a setting that taps have once, and macvtaps and ipvtaps for each queue.
+    fn for_each_setting(&self, set: impl Fn(BorrowedFd<'_>) -> Result<(), Errno>) -> Result<(), Errno> {
+        let count = if self.kind.is_on_another_interface() { self.queues.len() } else { 1 };
+        self.queues.iter().take(count).try_for_each(|queue| set(queue.as_fd()))
     }
 
     /// Any queue will do for what is the device's.
@@ -372,8 +410,8 @@ impl TapDevice {
 }
 
 fn setting(interface: InterfaceName, what: &'static str, errno: Errno) -> Error {
-    if errno == Errno::BADFD {
-        return Error::DeviceGone { what, interface };
+    if queue::says_gone(errno) {
+        return Error::DeviceGone { what, interface, errno };
     }
     Error::Setting { what, interface, errno }
 }

@@ -151,7 +151,11 @@ pub(super) fn visit_device<T: Send>(
 
 /// The namespace that the device behind `tun` is in, if the kernel tells and if the caller is in another.
 pub(super) fn elsewhere(tun: BorrowedFd<'_>) -> Option<OwnedFd> {
-    let namespace = sys::device_namespace(tun).ok()?;
+    unless_here(sys::device_namespace(tun).ok()?)
+}
+
+/// A namespace, if the caller is in another.
+pub(super) fn unless_here(namespace: OwnedFd) -> Option<OwnedFd> {
     let here = sys::thread_namespace().and_then(|here| sys::same_namespace(here.as_fd(), namespace.as_fd()));
     (here != Ok(true)).then_some(namespace)
 }

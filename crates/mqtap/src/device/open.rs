@@ -6,9 +6,11 @@ use std::sync::atomic::AtomicBool;
 
 use rustix::io::Errno;
 
+use super::macvtap::Node;
 use super::restore::Restore;
 use super::{Error, MAX_QUEUES, MultiQueue, OpenOptions, TapDevice, VnetHeaderMode, known, setting};
 use crate::capabilities::Capabilities;
+use crate::inspect::Kind;
 use crate::link::{self, Holder, Link, Links, TunLink};
 use crate::name::{InterfaceName, NameRequest};
 use crate::queue::TapQueue;
@@ -24,14 +26,23 @@ pub(crate) struct Opening {
     device: TapDevice,
     restore: Option<Restore>,
     options: OpenOptions,
+    is_new: bool,
     /// What was there before.
     existing: Option<TunLink>,
-    /// `/dev/net/tun`, opened in the right namespace, for each queue to come.
-    spare: Vec<OwnedFd>,
+    source: Source,
     /// What each queue was, or is to be, opened with.
     flags: u16,
     /// Others have queues attached, and so a say in the settings.
     joined: bool,
+}
+
+/// Where the queues after the first come from.
+#[derive(Debug)]
+enum Source {
+    /// `/dev/net/tun`, opened in the right namespace, for each queue to come.
+    Spare(Vec<OwnedFd>),
+    /// The device node of a macvtap or ipvtap, of which a queue takes frames as soon as it is opened.
+    Node(Box<Node>),
 }
 
 impl Opening {
@@ -56,13 +67,22 @@ impl Opening {
 
     /// Whether the interface was made here.
     pub(crate) fn is_new(&self) -> bool {
-        self.existing.is_none()
+        self.is_new
     }
 
     /// Opens the queues after the first.
     pub(crate) fn open_queues(&mut self) -> Result<(), Error> {
         let (name, multi_queue) = (self.device.name, self.device.multi_queue);
-        for (queue, fd) in (1..).zip(self.spare.drain(..)) {
+        let spare = match &mut self.source {
+            Source::Spare(spare) => spare,
+            Source::Node(node) => {
+                for queue in 1..self.options.queues {
+                    self.device.queues.push(Arc::new(node.open(queue)?));
+                }
+                return Ok(());
+            }
+        };
+        for (queue, fd) in (1..).zip(spare.drain(..)) {
             let request = Interface { name: name.to_kernel(), flags: self.flags };
             let join = |errno| refused(NameRequest::Exact(name), self.existing, queue, errno);
             sys::set_interface(fd.as_fd(), request).map_err(join)?;
@@ -70,7 +90,7 @@ impl Opening {
             self.device.queues.push(Arc::new(TapQueue::new(fd, queue, name, multi_queue)));
         }
         // Whoever came in before the owner of a new device was said is not to stay.
-        let owned = self.is_new() && (self.options.owner.is_some() || self.options.group.is_some());
+        let owned = self.is_new && (self.options.owner.is_some() || self.options.group.is_some());
         verify_joined(&self.device, self.options.exclusive || self.options.create_new || owned)
     }
 
@@ -128,6 +148,11 @@ fn begin_here(options: &OpenOptions) -> Result<Opening, Error> {
             NameRequest::Exact(name) => links.find(name)?,
             NameRequest::Pattern(_) | NameRequest::KernelChoice => None,
         };
+        if let Some(link) = &existing
+            && let Some(node) = Node::find(link, options)?
+        {
+            return begin_by_node(options, Arc::new(links), node);
+        }
         let existing = existing.map(|link| inspect(link, options)).transpose()?;
         let fresh = existing.is_none();
         match begin_inspected(options, Arc::new(links), existing.as_ref()) {
@@ -136,6 +161,33 @@ fn begin_here(options: &OpenOptions) -> Result<Opening, Error> {
             result => return result,
         }
     }
+}
+
+fn begin_by_node(options: &OpenOptions, links: Arc<Links>, node: Node) -> Result<Opening, Error> {
+    let first = node.open(0)?;
+    let supported_offloads = node.set_device(first.as_fd())?;
+    let device = TapDevice {
+        queues: vec![Arc::new(first)],
+        name: node.link().name,
+        index: node.link().index,
+        multi_queue: true,
+        vnet_header: node.vnet_header(),
+        persistent: AtomicBool::new(true),
+        supported_offloads,
+        links,
+        kind: node.kind(),
+        namespace: sys::thread_namespace().ok(),
+    };
+    Ok(Opening {
+        device,
+        restore: None,
+        options: options.clone(),
+        is_new: false,
+        existing: None,
+        source: Source::Node(Box::new(node)),
+        flags: 0,
+        joined: false,
+    })
 }
 
 /// What was there before us.
@@ -191,11 +243,11 @@ fn begin_inspected(
     let multi_queue = flags & flag::MULTI_QUEUE != 0;
     let vnet_header = flags & flag::VNET_HDR != 0;
     if existing.is_none()
-        && multi_queue
         && !options.keep_mq_qdisc
         && let Err(error) = links.set_noqueue(link.index)
     {
-        tracing::warn!("{name} keeps the qdisc mq, which costs 6 MiB of kernel memory: {error}");
+        let cost = if multi_queue { ", which costs 6 MiB of kernel memory" } else { "" };
+        tracing::warn!("{name} keeps the kernel's default qdisc{cost}: {error}");
     }
     let joined = used_by_others(&link, 1);
     let supported_offloads = known::set_unless(joined, first.as_fd(), name, vnet_header)?;
@@ -208,12 +260,24 @@ fn begin_inspected(
         persistent: AtomicBool::new(tun.is_some_and(|tun| tun.persistent)),
         supported_offloads,
         links,
+        kind: Kind::Tap,
+        namespace: None,
     };
-    if existing.is_none() {
+    let is_new = existing.is_none();
+    if is_new {
         // At once: a device without an owner is open to everybody. Who was quicker is seen when the queues are counted.
         own(&device, options)?;
     }
-    Ok(Opening { device, restore, options: options.clone(), existing: tun, spare, flags, joined })
+    Ok(Opening {
+        device,
+        restore,
+        options: options.clone(),
+        is_new,
+        existing: tun,
+        source: Source::Spare(spare),
+        flags,
+        joined,
+    })
 }
 
 /// Whether the existing interface can be what is asked for.

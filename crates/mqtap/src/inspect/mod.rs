@@ -140,7 +140,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn of(link: &Link) -> Option<Self> {
+    /// Whether it stands on another interface and has its queues by `/dev/tapN`.
+    #[must_use]
+    pub fn is_on_another_interface(self) -> bool {
+        matches!(self, Self::Macvtap | Self::Ipvtap)
+    }
+
+    pub(crate) fn of(link: &Link) -> Option<Self> {
         match (link.kind.as_deref()?, link.tun) {
             ("tun", Some(tun)) => Some(if tun.tap { Self::Tap } else { Self::Tun }),
             ("macvtap", _) => Some(Self::Macvtap),

@@ -51,3 +51,22 @@ impl Socket {
         match self.0 {}
     }
 }
+
+#[derive(Debug)]
+pub(super) struct Watch(std::convert::Infallible);
+
+impl Watch {
+    pub(super) fn open() -> Result<Self, Error> {
+        Err(Error::Unsupported)
+    }
+
+    pub(super) fn drain(&self) {
+        match self.0 {}
+    }
+}
+
+impl std::os::fd::AsFd for Watch {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        match self.0 {}
+    }
+}

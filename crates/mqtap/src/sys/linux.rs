@@ -5,6 +5,7 @@
 
 mod ethtool;
 mod look;
+mod node;
 mod passing;
 mod privilege;
 mod probe;
@@ -16,6 +17,7 @@ pub(crate) use ethtool::active_features;
 pub(crate) use look::{
     classic_filter_length, duplicate, has_frames, opened_in, owner_of_namespace, same_file_elsewhere,
 };
+pub(crate) use node::{device_number, hardware_address, node_number, open_node};
 pub(crate) use passing::{MAX_PASSED, receive_descriptors, send_descriptors};
 pub(crate) use privilege::{is_elevated, keep_net_admin};
 pub(crate) use probe::{in_private_child, try_io_uring};

@@ -32,6 +32,13 @@ pub(crate) mod flag {
     pub(crate) const TUN_EXCL: u16 = 0x8000;
 }
 
+/// Number of a device node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeviceNumber {
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+}
+
 /// Name and flags of an interface, as `TUNSETIFF`, `TUNGETIFF` and `TUNSETQUEUE` take or give them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interface {

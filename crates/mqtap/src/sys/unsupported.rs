@@ -32,6 +32,10 @@ macro_rules! unsupported {
 
 unsupported! {
     open() -> OwnedFd;
+    open_node(&std::path::Path) -> OwnedFd;
+    node_number(&std::path::Path) -> Option<super::DeviceNumber>;
+    device_number(BorrowedFd<'_>) -> Option<super::DeviceNumber>;
+    hardware_address(BorrowedFd<'_>) -> [u8; 6];
     set_interface(BorrowedFd<'_>, Interface) -> Interface;
     interface(BorrowedFd<'_>) -> Interface;
     features(BorrowedFd<'_>) -> u32;

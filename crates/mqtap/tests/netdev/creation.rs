@@ -1,6 +1,6 @@
 //! `persist=`, `user=`, `group=`, `mac=` and `mtu=`.
 
-use mqtap::netdev;
+use mqtap::netdev::{self, Netdev};
 use mqtap::{Link, Links};
 use mqtap_test_support::{TestResult, eventually, ip};
 
@@ -16,6 +16,14 @@ fn others_exist() -> bool {
     std::fs::read_to_string("/proc/self/uid_map").unwrap().split_whitespace().nth(2) == Some("4294967295")
 }
 
+/// Closes the queues and waits until the kernel knows: another test that starts a program may have copies for a moment.
+fn close(netdev: Netdev) -> TestResult {
+    let name = netdev.device().name();
+    drop(netdev);
+    let queues = || find(name.as_str()).and_then(|link| link.tun).map_or(0, |tun| tun.queues());
+    eventually("the queues are closed", || queues() == 0)
+}
+
 pub(crate) fn persist_keeps_the_interface() -> TestResult {
     for (text, stays) in
         [("persist=on", true), ("persist=off", false), ("persist", true), ("nopersist", false)]
@@ -23,10 +31,7 @@ pub(crate) fn persist_keeps_the_interface() -> TestResult {
         let netdev = open(&format!("tap,id=a,ifname=tap0,queues=2,{text}"));
         assert_eq!(find("tap0").unwrap().tun.unwrap().persistent, stays, "{text}");
         assert_eq!(netdev.device().is_persistent(), stays, "{text}");
-        drop(netdev);
-        eventually("the queues are closed", || {
-            find("tap0").is_none_or(|link| link.tun.unwrap().queues() == 0)
-        })?;
+        close(netdev)?;
         assert_eq!(find("tap0").is_some(), stays, "{text}");
         if stays {
             ip("link del tap0")?;
@@ -37,9 +42,9 @@ pub(crate) fn persist_keeps_the_interface() -> TestResult {
 
 pub(crate) fn persist_is_for_the_next_start_as_well() -> TestResult {
     let text = "tap,id=a,ifname=tap0,queues=2,persist=on,user=root,group=root,mac=02:00:00:00:00:42,mtu=1400";
-    drop(open(text));
+    close(open(text))?;
     let before = find("tap0").unwrap();
-    drop(open(text));
+    close(open(text))?;
     let after = find("tap0").unwrap();
     assert_eq!((before.index, before.tun, before.mac), (after.index, after.tun, after.mac));
     Ok(())
@@ -126,8 +131,8 @@ pub(crate) fn an_interface_that_exists_must_agree_and_is_not_changed() -> TestRe
     ip("tuntap add dev tap0 mode tap multi_queue vnet_hdr user 0")?;
     ip("link set tap0 address 02:00:00:00:00:42 mtu 1400")?;
     let before = find("tap0");
-    open("tap,id=a,ifname=tap0,persist=on,user=root,mac=02:00:00:00:00:42,mtu=1400");
-    open("tap,id=a,ifname=tap0,queues=2,vnet_hdr=off");
+    close(open("tap,id=a,ifname=tap0,persist=on,user=root,mac=02:00:00:00:00:42,mtu=1400"))?;
+    close(open("tap,id=a,ifname=tap0,queues=2,vnet_hdr=off"))?;
     for (text, piece) in [
         ("persist=off", "persist is on, not off"),
         ("group=root", "group is anybody, not root (0)"),
@@ -141,6 +146,7 @@ pub(crate) fn an_interface_that_exists_must_agree_and_is_not_changed() -> TestRe
         says(&error, &["netdev a: tap0 exists and is not as asked for", piece, "mqtap delete tap0"]);
     }
     // That somebody opened it without a header in between shows, and nothing else.
+    eventually("the queues are closed", || find("tap0").unwrap().tun.unwrap().queues() == 0)?;
     open("tap,id=a,ifname=tap0,vnet_hdr=on");
     eventually("it is as it was", || find("tap0") == before)
 }

@@ -127,7 +127,10 @@ mod tests {
                 "e2big",
             ),
             (Error::TooManyFiles { errno: Errno::MFILE }, "emfile"),
-            (Error::DeviceGone { what: "x", interface: "tap0".parse().unwrap() }, "ebadfd"),
+            (
+                Error::DeviceGone { what: "x", interface: "tap0".parse().unwrap(), errno: Errno::BADFD },
+                "ebadfd",
+            ),
         ];
         for (error, id) in errors {
             assert!(ids(&error.to_string()).contains(&id), "{error}");

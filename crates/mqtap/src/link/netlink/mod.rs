@@ -1,6 +1,7 @@
 //! rtnetlink, one request and its answer at a time.
 
 mod read;
+mod watch;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,6 +17,8 @@ use rustix::io::Errno;
 
 use super::{Error, Link, QueueCounters};
 use crate::mac::MacAddress;
+
+pub(super) use watch::Watch;
 
 /// Which interface is meant.
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,7 @@ mod bridge;
 mod creation;
 mod error;
 mod helper;
+mod macvtap;
 mod queues;
 mod scripts;
 mod settings;
@@ -77,6 +78,7 @@ impl Netdev {
         let vhost = vhost::open(options)?;
         if let Some(fds) = options.tap_fds() {
             let device = queues::adopt(options, fds, mode)?;
+            macvtap::check(options, &device)?;
             let port = bridge::join(options, &device, false)?;
             return Ok(Self {
                 options: options.clone(),
@@ -98,6 +100,7 @@ impl Netdev {
         }
         let owners = Owners::find(options)?;
         let mut opening = queues::begin(options, owners, mode)?;
+        macvtap::check(options, opening.device())?;
         creation::settle(options, owners, &opening)?;
         let downscript = scripts::run(options, opening.device())?;
         opening.open_queues().map_err(Error::device(options))?;

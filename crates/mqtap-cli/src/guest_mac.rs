@@ -1,0 +1,27 @@
+//! The address of the guest, which is not that of the tap, except where it must be.
+
+use mqtap::{MacAddress, TapDevice};
+
+use crate::Error;
+
+/// The guest's address, as it was given, or as it follows from the interface.
+pub(crate) fn of(device: &TapDevice, given: Option<MacAddress>) -> Result<Option<MacAddress>, Error> {
+    let link = device.link()?;
+    let (interface, Some(own)) = (link.name, link.mac) else { return Ok(given) };
+    if device.kind().is_on_another_interface() {
+        // Only frames for this address come through it.
+        if let Some(given) = given.filter(|given| *given != own) {
+            tracing::warn!(
+                "{interface} has the address {own}, and frames for the guest's, {given}, may not reach it: leave out --mac, or `ip link set {interface} address {given}`"
+            );
+        }
+        return Ok(given.or(Some(own)));
+    }
+    if given == Some(own) {
+        return Err(format!(
+            "{own} is the address of {interface}, the host's end of the tap, and --mac gives it to the guest as well; one of them must be another (the netdev's mac= is that of the host's end)"
+        )
+        .into());
+    }
+    Ok(given)
+}
