@@ -1,5 +1,6 @@
 //! Where popped chains go: a fixed store of chains and of iovecs, used again and again.
 
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::ptr::NonNull;
 
 use crate::memory::{CACHE_LINE, prefetch};
@@ -85,8 +86,8 @@ pub struct Completion {
 
 /// Chains popped from a ring and not done with, in ring order, with their iovecs one after the other.
 ///
-/// Allocated once. The store is twice the capacity, so that [`remove_front`](Self::remove_front) needs
-/// to move the rest only once in a capacity's worth of removals.
+/// Allocated once, and used no further than it must be: what a ring never needs of it, the system never provides. The store
+/// is twice the capacity, so that [`remove_front`](Self::remove_front) need not move the rest each time.
 #[derive(Debug)]
 pub struct Batch {
     chains: Box<[Chain]>,
@@ -101,15 +102,44 @@ pub struct Batch {
     origin: usize,
 }
 
+/// Entries that are not worth moving.
+const LITTLE: usize = 64;
+
+/// What may consist of zeros.
+///
+/// # Safety
+/// A value of all zero bytes must be valid.
+unsafe trait Zero: Copy {}
+
+// SAFETY: numbers only.
+unsafe impl Zero for Chain {}
+// SAFETY: a null pointer and a length of 0, which is `IoVec::EMPTY`.
+unsafe impl Zero for IoVec {}
+
+/// So many zeros, in memory that the system provides when it is first used.
+fn zeroed<T: Zero>(count: usize) -> Box<[T]> {
+    let Ok(layout) = Layout::array::<T>(count) else { return Box::default() };
+    if layout.size() == 0 {
+        return Box::default();
+    }
+    // SAFETY: the layout is not empty.
+    let memory = unsafe { alloc_zeroed(layout) };
+    if memory.is_null() {
+        handle_alloc_error(layout);
+    }
+    // SAFETY: allocated by the global allocator with the layout of `count` values, which are valid as zeros.
+    unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(memory.cast(), count)) }
+}
+
 impl Batch {
     /// Room for so many chains with so many iovecs together, at least one each.
     #[must_use]
     pub fn with_capacity(chains: usize, iovecs: usize) -> Batch {
         Batch {
-            chains: vec![Chain::default(); chains.max(1) * 2].into_boxed_slice(),
+            chains: zeroed(chains.max(1) * 2),
             chain_start: 0,
             chain_end: 0,
-            iovecs: vec![IoVec::EMPTY; iovecs.max(1) * 2].into_boxed_slice(),
+            iovecs: zeroed(iovecs.max(1) * 2),
             iovec_start: 0,
             iovec_end: 0,
             origin: 0,
@@ -176,16 +206,18 @@ impl Batch {
 
     /// Makes room for appending up to the capacity.
     pub(super) fn prepare(&mut self) {
-        let (chains, iovecs) = (self.chains.len() / 2, self.iovecs.len() / 2);
-        if self.chain_start > chains {
+        // Once as many were removed as are left, so that each is moved once at most for each that was removed.
+        let live = self.len();
+        if self.chain_start > live.max(LITTLE).min(self.chains.len() / 2) {
             self.chains.copy_within(self.chain_start..self.chain_end, 0);
-            self.chain_end -= self.chain_start;
+            self.chain_end = live;
             self.chain_start = 0;
         }
-        if self.iovec_start > iovecs {
+        let live = self.iovec_end - self.iovec_start;
+        if self.iovec_start > live.max(LITTLE).min(self.iovecs.len() / 2) {
             self.iovecs.copy_within(self.iovec_start..self.iovec_end, 0);
             self.origin = self.origin.wrapping_add(self.iovec_start);
-            self.iovec_end -= self.iovec_start;
+            self.iovec_end = live;
             self.iovec_start = 0;
         }
     }
