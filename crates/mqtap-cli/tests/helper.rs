@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use mqtap_test_support::{TestResult, cannot_run, eventually, ip, own_directory, tests};
+use mqtap_test_support::{Scripts, TestResult, cannot_run, eventually, ip, own_directory, tests};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 tests!(
@@ -239,7 +239,7 @@ fn wrong_usage_is_exit_status_2() -> TestResult {
 
 /// A user of the machine, as far as this needs root: one cannot become somebody else in a user namespace of one's own.
 struct User {
-    place: tempfile::TempDir,
+    place: Scripts,
 }
 
 const UID: &str = "65534";
@@ -250,9 +250,7 @@ impl User {
         if fs::read_to_string("/proc/self/uid_map")?.split_whitespace().nth(2) != Some("4294967295") {
             return Ok(None);
         }
-        let place = tempfile::tempdir()?;
-        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777))?;
-        let user = Self { place };
+        let user = Self { place: Scripts::new()? };
         // By another process: a file that this one had open for writing, a child of another test would have open still.
         output(
             Command::new("install").args(["-m", "0755", env!("CARGO_BIN_EXE_mqtap")]).arg(user.program()),
@@ -267,7 +265,7 @@ impl User {
     }
 
     fn program(&self) -> PathBuf {
-        self.place.path().join("mqtap")
+        self.place.file("mqtap")
     }
 
     /// A program as this user, without any privilege.
@@ -333,7 +331,7 @@ fn the_capability_of_the_file_is_for_the_helper_only() -> TestResult {
 fn a_user_does_not_choose_the_access_list() -> TestResult {
     prepare("allow br5\n")?;
     let user = user!();
-    let list = user.place.path().join("list");
+    let list = user.place.file("list");
     fs::write(&list, "allow all\n")?;
     let mut command = user.run("sh");
     let script = format!("./mqtap helper --br=br0 --fd=3 --config={} 3<>/dev/null", list.display());

@@ -19,6 +19,7 @@
 #![warn(missing_docs)]
 
 pub mod devices;
+mod scripts;
 
 use std::error::Error;
 use std::fs::File;
@@ -30,6 +31,8 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
+
+pub use scripts::Scripts;
 
 /// What a test returns. A panic is a failure as well.
 pub type TestResult = Result<(), Box<dyn Error + Send + Sync>>;

@@ -26,6 +26,7 @@ mqtap_test_support::tests!(
     netdevs_that_cannot_be_opened_are_1,
     wrong_usage_is_2_and_opens_nothing,
     a_netdev_is_undone_after_the_command,
+    scripts_are_run_before_and_after_the_command,
     a_child_inherits_as_well,
     the_status_is_passed_on,
     signals_are_passed_on,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 
-use mqtap_test_support::{TestResult, eventually, ip};
+use mqtap_test_support::{Scripts, TestResult, eventually, ip};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -34,6 +34,26 @@ pub(crate) fn a_netdev_is_undone_after_the_command() -> TestResult {
     let ours = lines(exec(&["tap,id=hn0,ifname=tap1,br=br0"]).args(["--", "sh", "-c", "echo $PPID"]))?;
     assert_eq!(ours, [std::process::id().to_string()]);
     Ok(())
+}
+
+pub(crate) fn scripts_are_run_before_and_after_the_command() -> TestResult {
+    let scripts = Scripts::new()?;
+    let up = scripts.script("up", "echo up $1 >>$dir/log")?;
+    let down = scripts.script("down", "ip link show $1 >/dev/null && echo down $1 >>$dir/log")?;
+    let netdev = format!("tap,id=hn0,ifname=tap0,queues=2,script={up},downscript={down}");
+    let log = scripts.file("log").display().to_string();
+    let mut command = exec(&[&netdev]);
+    let status = command.args(["--", "sh", "-c", "echo command >>$0; exit 3", &log]).status()?;
+    assert_eq!(status.code(), Some(3));
+    assert_eq!(scripts.written("log")?, "up tap0\ncommand\ndown tap0\n");
+    // One that fails keeps the command from starting.
+    let up = scripts.script("fail", "exit 5")?;
+    let netdev = format!("tap,id=hn0,ifname=tap0,queues=2,script={up},downscript={down}");
+    let output = exec(&[&netdev]).args(["--", "sh", "-c", "echo command >>$0", &log]).output()?;
+    let (_, stderr) = texts(&output)?;
+    assert!(stderr.contains("netdev hn0: script=") && stderr.contains("exit status: 5"), "{stderr}");
+    assert_eq!(scripts.written("log")?.lines().count(), 3);
+    eventually("the taps are gone", || ip("link show tap0").is_err())
 }
 
 pub(crate) fn a_child_inherits_as_well() -> TestResult {

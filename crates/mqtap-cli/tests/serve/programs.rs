@@ -1,41 +1,18 @@
 //! Scripts and bridges of netdevs, as the daemon has them.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 
 use mqtap_driver::{Driver, DriverOptions, frames};
-use mqtap_test_support::{TestResult, eventually, ip, own_directory};
+use mqtap_test_support::{Scripts, TestResult, eventually, ip, own_directory};
 use nix::sys::signal::Signal;
 
 use crate::daemon::{Daemon, address, queues};
 use crate::datapath::{host_socket, path};
 
-/// A directory with scripts, which know it as `$dir`.
-struct Scripts(tempfile::TempDir);
-
-impl Scripts {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn script(&self, name: &str, text: &str) -> String {
-        let path = self.file(name);
-        let directory = self.0.path().display();
-        fs::write(&path, format!("#!/bin/sh -e\ndir={directory}\n{text}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path.display().to_string()
-    }
-}
-
 pub(crate) fn script_and_downscript_are_run_and_heard() -> TestResult {
-    let scripts = Scripts::new();
-    let up = scripts.script("up", "echo setting up $1; echo and warning >&2; ip link set $1 up");
-    let down = scripts.script("down", "echo taking down $1; ip link show $1 >$dir/shown");
+    let scripts = Scripts::new()?;
+    let up = scripts.script("up", "echo setting up $1; echo and warning >&2; ip link set $1 up")?;
+    let down = scripts.script("down", "echo taking down $1; ip link show $1 >$dir/shown")?;
     let netdev = format!("tap,id=hn0,ifname=tap0,queues=2,script={up},downscript={down}");
     let mut daemon = Daemon::start(&netdev, &[])?;
     assert!(ip("link show tap0")?.contains(",UP"));
@@ -43,34 +20,34 @@ pub(crate) fn script_and_downscript_are_run_and_heard() -> TestResult {
         assert!(daemon.log_has(line), "{}", daemon.log());
     }
     daemon.connect(DriverOptions { queue_pairs: 2, ..DriverOptions::default() })?;
-    assert!(!scripts.file("shown").exists());
+    assert!(!scripts.has("shown"));
     daemon.signal(Signal::SIGTERM)?;
     assert!(daemon.wait()?.success());
-    assert!(fs::read_to_string(scripts.file("shown"))?.contains("tap0"));
+    assert!(scripts.written("shown")?.contains("tap0"));
     eventually("the downscript is heard", || daemon.log_has("taking down tap0"))?;
     assert!(ip("link show tap0").is_err());
     Ok(())
 }
 
 pub(crate) fn a_failing_script_ends_the_daemon_and_is_named() -> TestResult {
-    let scripts = Scripts::new();
-    let up = scripts.script("up", "echo out of luck >&2; exit 9");
-    let down = scripts.script("down", "touch $dir/down-ran");
+    let scripts = Scripts::new()?;
+    let up = scripts.script("up", "echo out of luck >&2; exit 9")?;
+    let down = scripts.script("down", "touch $dir/down-ran")?;
     let plain = format!("tap,id=a,downscript={down}");
     let failing = format!("tap,id=b,queues=2,script={up}");
     let mut daemon = Daemon::launch(&[&plain, &failing], &[])?;
     assert_eq!(daemon.wait()?.code(), Some(1));
     eventually("the reason is given", || daemon.log_has("error: netdev b: script="))?;
     assert!(daemon.log_has("exit status: 9") && daemon.log_has("out of luck"), "{}", daemon.log());
-    assert!(scripts.file("down-ran").exists(), "the other netdev is undone, too");
+    assert!(scripts.has("down-ran"), "the other netdev is undone, too");
     assert_eq!(ip("-oneline link show")?.lines().count(), 1);
     assert!(!daemon.socket(0).exists() && !daemon.socket(1).exists());
     Ok(())
 }
 
 pub(crate) fn a_slow_script_holds_no_other_nic_up() -> TestResult {
-    let scripts = Scripts::new();
-    let slow = scripts.script("slow", "until [ -e $dir/go ]; do sleep 0.05; done");
+    let scripts = Scripts::new()?;
+    let slow = scripts.script("slow", "until [ -e $dir/go ]; do sleep 0.05; done")?;
     let slow = format!("tap,id=slow,ifname=tap7,script={slow}");
     let mut daemon = Daemon::launch(&[&slow, "tap,id=quick,ifname=tap0,queues=2"], &[])?;
     eventually("the other is served", || daemon.log_has("quick: tap0 with 2 queue pairs"))?;
@@ -87,17 +64,17 @@ pub(crate) fn a_slow_script_holds_no_other_nic_up() -> TestResult {
 }
 
 pub(crate) fn sigterm_while_a_script_runs_undoes_the_netdev() -> TestResult {
-    let scripts = Scripts::new();
-    let slow = scripts.script("slow", "touch $dir/runs; until [ -e $dir/go ]; do sleep 0.05; done");
-    let down = scripts.script("down", "touch $dir/down-ran");
+    let scripts = Scripts::new()?;
+    let slow = scripts.script("slow", "touch $dir/runs; until [ -e $dir/go ]; do sleep 0.05; done")?;
+    let down = scripts.script("down", "touch $dir/down-ran")?;
     let netdev = format!("tap,id=hn0,ifname=tap0,script={slow},downscript={down}");
     let mut daemon = Daemon::launch(&[&netdev], &[])?;
-    eventually("the script runs", || scripts.file("runs").exists())?;
+    eventually("the script runs", || scripts.has("runs"))?;
     daemon.signal(Signal::SIGTERM)?;
     eventually("the daemon says what it waits for", || daemon.log_has("hn0: being opened still"))?;
     fs::write(scripts.file("go"), "")?;
     assert!(daemon.wait()?.success());
-    assert!(scripts.file("down-ran").exists());
+    assert!(scripts.has("down-ran"));
     assert!(ip("link show tap0").is_err());
     Ok(())
 }

@@ -2,9 +2,8 @@
 
 use mqtap::netdev::{self, Netdev};
 use mqtap::{Link, Links};
-use mqtap_test_support::{TestResult, eventually, ip};
+use mqtap_test_support::{Scripts, TestResult, eventually, ip};
 
-use crate::script::Scripts;
 use crate::{interfaces, open, refused, says};
 
 fn find(name: &str) -> Option<Link> {
@@ -51,8 +50,8 @@ pub(crate) fn persist_is_for_the_next_start_as_well() -> TestResult {
 }
 
 pub(crate) fn persist_leaves_nothing_if_something_fails() -> TestResult {
-    let scripts = Scripts::new();
-    let fails = scripts.script("up", "exit 3");
+    let scripts = Scripts::new()?;
+    let fails = scripts.script("up", "exit 3")?;
     for text in [format!("script={fails}"), "br=br0".to_owned(), "mac=02:00:00:00:00:01,br=lo".to_owned()] {
         refused(&format!("tap,id=a,ifname=tap0,persist=on,user=root,mtu=1400,{text}"));
         eventually("nothing is left", || interfaces() == 1)?;
@@ -110,10 +109,10 @@ pub(crate) fn mac_and_mtu_are_those_of_a_new_interface() -> TestResult {
 }
 
 pub(crate) fn mac_and_mtu_are_there_when_the_script_runs() -> TestResult {
-    let scripts = Scripts::new();
-    let up = scripts.script("up", "ip link show $1 >$dir/shown");
+    let scripts = Scripts::new()?;
+    let up = scripts.script("up", "ip link show $1 >$dir/shown")?;
     open(&format!("tap,id=a,script={up},mac=02:00:00:00:00:42,mtu=1400"));
-    let shown = scripts.written("shown");
+    let shown = scripts.written("shown")?;
     assert!(shown.contains("02:00:00:00:00:42") && shown.contains("mtu 1400"), "{shown}");
     Ok(())
 }

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use mqtap::netdev::{self, HelperError, Netdev, OpenMode};
-use mqtap_test_support::{TestResult, cannot_run, eventually, ip, own_directory};
+use mqtap_test_support::{Scripts, TestResult, cannot_run, eventually, ip, own_directory};
 
-use crate::script::Scripts;
 use crate::{details, interfaces, open, parse, refused, says};
 
 /// QEMU's helper, as Debian has it.
@@ -52,11 +51,11 @@ pub(crate) fn helper_with_a_blank_is_run_by_a_shell() -> TestResult {
     allow("allow br0\nallow br1\n")?;
     ip("link add br0 type bridge")?;
     ip("link add br1 type bridge")?;
-    let scripts = Scripts::new();
+    let scripts = Scripts::new()?;
     let log = scripts.file("log").display().to_string();
     let first = open(&format!("tap,id=a,br=br1,helper=echo started >{log};  {QEMU}"));
     assert!(details(first.device().name().as_str()).contains("master br1"));
-    assert_eq!(scripts.written("log"), "started\n");
+    assert_eq!(scripts.written("log")?, "started\n");
     let second = open(&format!("tap,id=b,br=br1,helper={QEMU} --br=br0"));
     assert!(details(second.device().name().as_str()).contains("master br0"));
     Ok(())
@@ -77,14 +76,15 @@ pub(crate) fn helper_of_qemu_that_refuses_is_quoted_with_the_remedy() -> TestRes
 }
 
 pub(crate) fn helper_gets_the_arguments_of_the_protocol_and_no_descriptor_but_the_socket() -> TestResult {
-    let scripts = Scripts::new();
-    let helper = scripts.script("helper", "echo \"$*\" >$dir/arguments; ls -l /proc/$$/fd >$dir/fds; exit 4");
+    let scripts = Scripts::new()?;
+    let helper =
+        scripts.script("helper", "echo \"$*\" >$dir/arguments; ls -l /proc/$$/fd >$dir/fds; exit 4")?;
     let _stray = open("tap,id=a");
     says(&refused(&format!("tap,id=b,helper={helper},br=br5")), &["exit status: 4"]);
-    let arguments = scripts.written("arguments");
+    let arguments = scripts.written("arguments")?;
     let number = arguments.strip_prefix("--use-vnet --fd=").and_then(|rest| rest.strip_suffix(" --br=br5\n"));
     let number = number.unwrap_or_else(|| panic!("{arguments}"));
-    let fds = scripts.written("fds");
+    let fds = scripts.written("fds")?;
     assert!(fds.contains(&format!(" {number} -> socket:[")), "{fds}");
     assert_eq!(fds.matches("socket:[").count(), 1, "{fds}");
     assert!(!fds.contains("/dev/net/tun"), "{fds}");
@@ -98,10 +98,10 @@ pub(crate) fn helper_that_passes_nothing_is_an_error() -> TestResult {
         matches!(error, netdev::Error::Helper { source, .. } if matches!(*source, HelperError::NothingPassed))
     );
     // Also if something that it leaves behind keeps the socket open.
-    let scripts = Scripts::new();
-    let helper = scripts.script("helper", "sleep 1000 & echo $! >$dir/child");
+    let scripts = Scripts::new()?;
+    let helper = scripts.script("helper", "sleep 1000 & echo $! >$dir/child")?;
     says(&refused(&format!("tap,id=a,helper={helper}")), &["passed no queue"]);
-    let child = scripts.written("child").trim().parse().ok().and_then(rustix::process::Pid::from_raw);
+    let child = scripts.written("child")?.trim().parse().ok().and_then(rustix::process::Pid::from_raw);
     rustix::process::kill_process(child.unwrap(), rustix::process::Signal::KILL)?;
     Ok(())
 }

@@ -88,7 +88,6 @@ tests!(
     script_that_fails_leaves_an_existing_interface_as_it_was,
     script_that_cannot_run_is_named_with_the_remedy,
     script_inherits_no_queue,
-    script_runs_in_the_namespace_of_the_interface,
     downscript_runs_at_the_end_while_the_interface_is_there,
     downscript_is_told_the_name_of_now,
     downscript_runs_when_a_later_step_fails,

@@ -4,12 +4,10 @@ use std::process::{Child, Command};
 
 use mqtap::device::Error;
 use mqtap::{Link, Links, netdev};
-use mqtap_test_support::{Elsewhere, TestResult, eventually, ip};
+use mqtap_test_support::{Elsewhere, Scripts, TestResult, eventually, ip, own_directory};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use crate::script::Scripts;
 use crate::{open, refused, says};
 
 fn find(name: &str) -> Option<Link> {
@@ -55,27 +53,25 @@ pub(crate) fn netns_is_where_the_interface_and_all_its_settings_are() -> TestRes
 pub(crate) fn netns_is_where_bridge_and_script_are() -> TestResult {
     let elsewhere = Elsewhere::new()?;
     elsewhere.run(|| ip("link add br0 mtu 9000 type bridge"))?;
-    let scripts = Scripts::new();
-    let up = scripts.script("up", "ip link show $1 >$dir/shown");
-    let down = scripts.script("down", "ip link show $1 >$dir/gone");
+    let scripts = Scripts::new()?;
+    let up = scripts.script("up", "ip link show $1 >$dir/shown")?;
+    let down = scripts.script("down", "ip link show $1 >$dir/gone")?;
     let netdev = open(&format!(
         "tap,id=a,ifname=tap0,br=br0,script={up},downscript={down},netns={}",
         elsewhere.path().display()
     ));
-    assert!(scripts.written("shown").contains("tap0"));
+    assert!(scripts.written("shown")?.contains("tap0"));
     let (tap, bridge) = elsewhere.run(|| (find("tap0").unwrap(), find("br0").unwrap()));
     assert_eq!((tap.master, tap.mtu), (Some(bridge.index), 9000));
     drop(netdev);
-    assert!(scripts.written("gone").contains("tap0"));
+    assert!(scripts.written("gone")?.contains("tap0"));
     Ok(())
 }
 
 pub(crate) fn netns_is_a_name_a_path_or_a_process() -> TestResult {
     let elsewhere = Elsewhere::new()?;
-    unshare(CloneFlags::CLONE_NEWNS)?;
+    own_directory("/run")?;
     let none = None::<&str>;
-    mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none)?;
-    mount(none, "/run", Some("tmpfs"), MsFlags::empty(), none)?;
     std::fs::create_dir("/run/netns")?;
     std::fs::write("/run/netns/blue", "")?;
     mount(Some(&elsewhere.path()), "/run/netns/blue", none, MsFlags::MS_BIND, none)?;

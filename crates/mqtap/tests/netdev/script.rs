@@ -2,55 +2,24 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 
 use mqtap::netdev::{self, Netdev};
-use mqtap_test_support::{Elsewhere, TestResult, eventually, ip};
+use mqtap_test_support::{Scripts, TestResult, eventually, ip};
 
 use crate::{details, interfaces, open, refused, says};
 
-/// A directory with scripts, which know it as `$dir`.
-pub(crate) struct Scripts(tempfile::TempDir);
-
-impl Scripts {
-    pub(crate) fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// Writes a script, and returns where it is.
-    pub(crate) fn script(&self, name: &str, text: &str) -> String {
-        let path = self.file(name);
-        let directory = self.0.path().display();
-        fs::write(&path, format!("#!/bin/sh -e\ndir={directory}\n{text}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path.display().to_string()
-    }
-
-    pub(crate) fn written(&self, name: &str) -> String {
-        fs::read_to_string(self.file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-    }
-
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.file(name).exists()
-    }
-}
-
 pub(crate) fn script_runs_once_with_the_name_when_queue_0_is_open() -> TestResult {
-    let scripts = Scripts::new();
-    let up =
-        scripts.script("up", "echo \"$#:$*\" >>$dir/log\nip -d link show $1 >$dir/shown\nip link set $1 up");
+    let scripts = Scripts::new()?;
+    let up = scripts
+        .script("up", "echo \"$#:$*\" >>$dir/log\nip -d link show $1 >$dir/shown\nip link set $1 up")?;
     let netdev = open(&format!("tap,id=a,queues=4,script={up}"));
-    assert_eq!(scripts.written("log"), "1:tap0\n");
-    let shown = scripts.written("shown");
+    assert_eq!(scripts.written("log")?, "1:tap0\n");
+    let shown = scripts.written("shown")?;
     assert!(shown.contains("numqueues 1 "), "the others are opened later: {shown}");
     let shown = details("tap0");
     assert!(shown.contains("numqueues 4 ") && shown.contains(",UP"), "{shown}");
     drop(netdev);
-    assert_eq!(scripts.written("log"), "1:tap0\n");
+    assert_eq!(scripts.written("log")?, "1:tap0\n");
     Ok(())
 }
 
@@ -62,94 +31,83 @@ pub(crate) fn script_is_none_unless_asked_for() -> TestResult {
 }
 
 pub(crate) fn script_that_fails_undoes_the_netdev_and_its_status_is_named() -> TestResult {
-    let scripts = Scripts::new();
-    let up = scripts.script("up", "echo no such luck >&2; exit 3");
-    let down = scripts.script("down", "touch $dir/ran");
+    let scripts = Scripts::new()?;
+    let up = scripts.script("up", "echo no such luck >&2; exit 3")?;
+    let down = scripts.script("down", "touch $dir/ran")?;
     let error = refused(&format!("tap,id=hn0,ifname=tap5,queues=2,script={up},downscript={down}"));
     assert!(matches!(error, netdev::Error::Script { .. }), "{error}");
     says(&error, &["netdev hn0", &format!("script={up}"), "tap5", "exit status: 3", "no such luck"]);
     eventually("the tap is gone", || interfaces() == 1)?;
     assert!(!scripts.has("ran"), "what did not come up is not taken down");
-    let up = scripts.script("killed", "kill -HUP $$");
+    let up = scripts.script("killed", "kill -HUP $$")?;
     says(&refused(&format!("tap,id=hn0,script={up}")), &["SIGHUP"]);
     Ok(())
 }
 
 pub(crate) fn script_that_fails_leaves_an_existing_interface_as_it_was() -> TestResult {
-    let scripts = Scripts::new();
+    let scripts = Scripts::new()?;
     ip("tuntap add tap0 mode tap multi_queue")?;
     let before = details("tap0");
-    let up = scripts.script("up", "exit 1");
+    let up = scripts.script("up", "exit 1")?;
     refused(&format!("tap,id=a,ifname=tap0,queues=2,script={up}"));
     eventually("nothing has changed", || details("tap0") == before)
 }
 
 pub(crate) fn script_that_cannot_run_is_named_with_the_remedy() -> TestResult {
-    let scripts = Scripts::new();
+    let scripts = Scripts::new()?;
     let missing = scripts.file("missing").display().to_string();
     says(&refused(&format!("tap,id=a,script={missing}")), &[&missing, "ENOENT", "script=no"]);
-    let plain = scripts.script("plain", "exit 0");
+    let plain = scripts.script("plain", "exit 0")?;
     fs::set_permissions(&plain, fs::Permissions::from_mode(0o644))?;
     says(&refused(&format!("tap,id=a,script={plain}")), &["EACCES", &format!("chmod +x {plain}")]);
-    let bare = scripts.script("bare", "");
+    let bare = scripts.script("bare", "")?;
     fs::write(&bare, "exit 0\n")?;
     says(&refused(&format!("tap,id=a,script={bare}")), &["ENOEXEC", "#!/bin/sh"]);
     eventually("the taps are gone", || interfaces() == 1)
 }
 
 pub(crate) fn script_inherits_no_queue() -> TestResult {
-    let scripts = Scripts::new();
-    let up = scripts.script("up", "ls -l /proc/$$/fd >$dir/fds");
+    let scripts = Scripts::new()?;
+    let up = scripts.script("up", "ls -l /proc/$$/fd >$dir/fds")?;
     let _other = open("tap,id=b,queues=2");
     let _netdev = open(&format!("tap,id=a,script={up}"));
-    let fds = scripts.written("fds");
+    let fds = scripts.written("fds")?;
     assert!(!fds.contains("/dev/net/tun") && fds.contains("/dev/null"), "{fds}");
     Ok(())
 }
 
-/// As the interface is, which mqtap need not be.
-pub(crate) fn script_runs_in_the_namespace_of_the_interface() -> TestResult {
-    let (scripts, elsewhere) = (Scripts::new(), Elsewhere::new()?);
-    let up = scripts.script("up", "ip link set $1 up; ip link show $1 >$dir/seen-up");
-    let down = scripts.script("down", "ip link show $1 >$dir/seen-down");
-    let netns = elsewhere.path().display().to_string();
-    drop(open(&format!("tap,id=a,ifname=tap0,netns={netns},script={up},downscript={down}")));
-    assert!(scripts.written("seen-up").contains("tap0") && scripts.written("seen-down").contains("tap0"));
-    Ok(())
-}
-
 pub(crate) fn downscript_runs_at_the_end_while_the_interface_is_there() -> TestResult {
-    let scripts = Scripts::new();
-    let down = scripts.script("down", "echo \"$#:$*\" >>$dir/log\nip -d link show $1 >$dir/shown");
+    let scripts = Scripts::new()?;
+    let down = scripts.script("down", "echo \"$#:$*\" >>$dir/log\nip -d link show $1 >$dir/shown")?;
     let netdev = open(&format!("tap,id=a,ifname=tap3,queues=2,downscript={down}"));
     assert!(!scripts.has("log"));
     drop(netdev);
-    assert_eq!(scripts.written("log"), "1:tap3\n");
-    assert!(scripts.written("shown").contains("numqueues 2 "), "{}", scripts.written("shown"));
+    assert_eq!(scripts.written("log")?, "1:tap3\n");
+    assert!(scripts.written("shown")?.contains("numqueues 2 "), "{}", scripts.written("shown")?);
     eventually("the tap is gone", || interfaces() == 1)
 }
 
 pub(crate) fn downscript_is_told_the_name_of_now() -> TestResult {
-    let scripts = Scripts::new();
-    let down = scripts.script("down", "echo $1 >$dir/log");
+    let scripts = Scripts::new()?;
+    let down = scripts.script("down", "echo $1 >$dir/log")?;
     let netdev = open(&format!("tap,id=a,ifname=tap3,downscript={down}"));
     ip("link set tap3 name vm3")?;
     drop(netdev);
-    assert_eq!(scripts.written("log"), "vm3\n");
+    assert_eq!(scripts.written("log")?, "vm3\n");
     Ok(())
 }
 
 pub(crate) fn downscript_runs_when_a_later_step_fails() -> TestResult {
-    let scripts = Scripts::new();
-    let up = scripts.script("up", "echo up >>$dir/log");
-    let down = scripts.script("down", "ip link show $1 >/dev/null && echo down >>$dir/log");
+    let scripts = Scripts::new()?;
+    let up = scripts.script("up", "echo up >>$dir/log")?;
+    let down = scripts.script("down", "ip link show $1 >/dev/null && echo down >>$dir/log")?;
     // The bridge comes after the queues.
     let error = refused(&format!("tap,id=a,queues=2,script={up},downscript={down},br=br0"));
     says(&error, &["br0"]);
-    assert_eq!(scripts.written("log"), "up\ndown\n");
+    assert_eq!(scripts.written("log")?, "up\ndown\n");
     // So do the other queues, which are then of another device.
-    let up = scripts.script("delete", "ip link del $1");
-    let down = scripts.script("after", "touch $dir/ran");
+    let up = scripts.script("delete", "ip link del $1")?;
+    let down = scripts.script("after", "touch $dir/ran")?;
     let error = refused(&format!("tap,id=a,ifname=tap9,queues=2,script={up},downscript={down}"));
     says(&error, &["tap9 was deleted"]);
     assert!(scripts.has("ran"));
@@ -157,8 +115,8 @@ pub(crate) fn downscript_runs_when_a_later_step_fails() -> TestResult {
 }
 
 pub(crate) fn downscript_that_fails_does_not_keep_the_interface() -> TestResult {
-    let scripts = Scripts::new();
-    let down = scripts.script("down", "touch $dir/ran; exit 1");
+    let scripts = Scripts::new()?;
+    let down = scripts.script("down", "touch $dir/ran; exit 1")?;
     drop(open(&format!("tap,id=a,downscript={down}")));
     assert!(scripts.has("ran"));
     let missing = scripts.file("missing").display().to_string();
@@ -168,12 +126,12 @@ pub(crate) fn downscript_that_fails_does_not_keep_the_interface() -> TestResult 
 
 /// A script comes before the bridge, and its downscript after it.
 pub(crate) fn script_may_make_what_the_next_step_needs() -> TestResult {
-    let scripts = Scripts::new();
-    let up = scripts.script("up", "ip link add br0 type bridge");
-    let down = scripts.script("down", "ip -o link show master br0 >$dir/ports; ip link del br0");
+    let scripts = Scripts::new()?;
+    let up = scripts.script("up", "ip link add br0 type bridge")?;
+    let down = scripts.script("down", "ip -o link show master br0 >$dir/ports; ip link del br0")?;
     let netdev = Netdev::open(&crate::parse(&format!("tap,id=a,script={up},downscript={down},br=br0")))?;
     assert!(details("tap0").contains("master br0"));
     drop(netdev);
-    assert_eq!(scripts.written("ports"), "", "undone in reverse: the bridge is left before the downscript");
+    assert_eq!(scripts.written("ports")?, "", "undone in reverse: the bridge is left before the downscript");
     eventually("tap and bridge are gone", || interfaces() == 1)
 }
