@@ -3,9 +3,10 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use mqtap_test_support::{Scripts, TestResult, cannot_run, eventually, ip, own_directory, tests};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -15,6 +16,7 @@ tests!(
     passes_more_queues_than_fit_into_a_message,
     the_tap_is_for_whom_it_was_made,
     is_a_helper_for_qemu_as_well,
+    qemu_takes_a_queue_from_it,
     uses_the_access_list_of_qemu_if_there_is_no_other,
     refuses_what_the_access_list_does_not_allow,
     refuses_an_access_list_that_others_can_write,
@@ -132,6 +134,31 @@ fn is_a_helper_for_qemu_as_well() -> TestResult {
     let out = output(&mut exec(mqtap(), &netdev, "ip -d link show tap0"))?;
     assert!(out.contains("master br0") && !out.contains("multi_queue"), "{out}");
     Ok(())
+}
+
+/// The real one, which looks at nothing but its netdev and ends.
+fn qemu_takes_a_queue_from_it() -> TestResult {
+    const QEMU: &str = "qemu-system-x86_64";
+    prepare("allow br0\n")?;
+    let mut command = Command::new(QEMU);
+    command.args(["-nodefaults", "-display", "none", "-S", "-monitor", "stdio", "-netdev"]);
+    command.arg(format!("tap,id=n0,br=br0,helper={} helper", env!("CARGO_BIN_EXE_mqtap")));
+    command.args(["-device", "virtio-net-pci,netdev=n0"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut qemu = match command.spawn() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return cannot_run("QEMU is not installed; Debian has it in qemu-system-x86");
+        }
+        result => result?,
+    };
+    eventually("QEMU has its tap on the bridge", || {
+        ip("link show tap0").is_ok_and(|shown| shown.contains("master br0"))
+            || qemu.try_wait().unwrap().is_some()
+    })?;
+    qemu.stdin.take().unwrap().write_all(b"info network\nquit\n")?;
+    let (out, error) = texts(&qemu.wait_with_output()?);
+    assert!(out.contains("index=0,type=tap,helper="), "{out} {error}");
+    nothing_is_left()
 }
 
 fn uses_the_access_list_of_qemu_if_there_is_no_other() -> TestResult {

@@ -2,7 +2,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use super::{Acl, Error};
+use proptest::prelude::*;
+
+use super::{Acl, Error, Line, rule};
 
 /// A directory of access lists.
 struct Lists(tempfile::TempDir);
@@ -130,4 +132,23 @@ fn what_is_not_a_file_of_reasonable_size_is_refused() {
     assert!(lists.read(&long).unwrap_err().to_string().contains("larger than 64 KiB"));
     fs::write(lists.path("latin1"), b"allow br\xe4\n").unwrap();
     assert!(matches!(Acl::read(&lists.path("latin1")), Err(Error::Read { .. })));
+}
+
+proptest! {
+    #[test]
+    fn any_line_is_a_rule_or_an_error(line in ".*") {
+        // And no panic.
+        if let Ok(Some(Line::Include(path))) = rule(&line) {
+            prop_assert!(path.is_absolute());
+        }
+    }
+
+    #[test]
+    fn a_denial_counts_wherever_it_stands(
+        before in proptest::collection::vec("(allow|deny) (br[0-9]|all)", 0..5),
+        after in proptest::collection::vec("(allow|deny) (br[0-9]|all)", 0..5),
+    ) {
+        let text = [before, vec!["deny br5".to_owned()], after].concat().join("\n");
+        prop_assert!(!Lists::new().read(&text).unwrap().allows("br5".parse().unwrap()));
+    }
 }
