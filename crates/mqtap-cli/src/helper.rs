@@ -13,9 +13,9 @@ use crate::exit;
 
 /// Make a tap on a bridge for a user who may not, and hand over its queues.
 ///
-/// Run by `helper=mqtap` in a netdev, and by QEMU with `helper=/usr/lib/mqtap/mqtap helper` and the like. Needs CAP_NET_ADMIN,
-/// which an administrator gives to the file of the program (see the examples), and uses no other privilege. Other
-/// commands of a program with such a file give it up before anything else.
+/// Run by `helper=mqtap` in a netdev, and by QEMU with `helper=/usr/bin/mqtap helper`. Needs CAP_NET_ADMIN, which an
+/// administrator gives to the file of the program (see the examples), and uses no other privilege. All other commands of such a
+/// program give it up before anything else.
 ///
 /// Which bridges may be used is said by /etc/mqtap/bridge.conf, or /etc/qemu/bridge.conf if there is no such file, in lines
 /// such as `allow br0`, `deny br1`, `allow all` and `include /etc/mqtap/alice.conf`; what is denied or not allowed is refused, and
@@ -47,13 +47,13 @@ pub(crate) struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  As root, for members of the group kvm:
-    install -D -o root -g kvm -m 0750 /usr/bin/mqtap /usr/lib/mqtap/mqtap
-    setcap cap_net_admin+ep /usr/lib/mqtap/mqtap
+  As root:
+    setcap cap_net_admin+ep /usr/bin/mqtap
     install -d /etc/mqtap && echo 'allow br0' >/etc/mqtap/bridge.conf
 
-  As one of them:
-    /usr/lib/mqtap/mqtap serve --netdev tap,id=hn0,queues=4,br=br0,helper=mqtap --socket vm0.sock";
+  As anybody, on a socket of his own:
+    mqtap serve --socket vm0.sock \\
+      --netdev tap,id=hn0,queues=4,br=br0,helper=mqtap";
 
 /// Whether these are arguments for this command. Asked before they are parsed, so that privileges are put aside before that.
 pub(crate) fn is_meant(mut arguments: impl Iterator<Item = OsString>) -> bool {
