@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod count;
 mod ping;
 mod read;
 mod sink;
@@ -35,6 +36,8 @@ enum Mode {
     /// Sends echo requests to the host through a tap: the floor of a round trip
     #[command(after_help = ping::HELP)]
     Ping(ping::Options),
+    /// Runs a hot function so and so often, for valgrind to count its instructions
+    Count(count::Options),
     /// Takes numbered datagrams from a UDP socket and checks every byte
     #[command(after_help = sink::HELP)]
     Sink(sink::Options),
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Mode::Write(options) => write::run(&options),
         Mode::Read(options) => read::run(&options),
         Mode::Ping(options) => ping::run(&options),
+        Mode::Count(options) => count::run(&options),
         Mode::Sink(options) => sink::run(&options),
     };
     match result {

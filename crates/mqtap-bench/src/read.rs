@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use mqtap::TapQueue;
 use mqtap_driver::load::Checker;
 use mqtap_driver::{GSO_NONE, LARGEST_FRAME, VirtioNetHeader, wait_readable};
+use mqtap_virtio::BurstIo;
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
@@ -32,6 +33,9 @@ pub(crate) struct Options {
     /// Buffers of 2048 bytes to read into in turn: as many as in a ring, so that neither has it easier with the caches
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     buffers: u16,
+    /// Frames that io_uring reads with one call
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
     /// Pieces of 2048 bytes that `readv` scatters each frame over
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=33))]
     pieces: u16,
@@ -41,6 +45,8 @@ pub(crate) struct Options {
 enum Call {
     Read,
     Readv,
+    /// io_uring, many frames of at most 2048 bytes with one call
+    Uring,
 }
 
 const PIECE: usize = 2048;
@@ -53,10 +59,17 @@ pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
     let mut reader = Reader {
         queue: Arc::clone(queue),
         call: options.call,
-        memory: vec![0; PIECE * usize::from(options.buffers) + ROOM],
+        // The last buffer begins a frame that may be longer, or a burst.
+        memory: vec![0; PIECE * (usize::from(options.buffers) + options.batch.min(BurstIo::DEPTH)) + ROOM],
         buffers: options.buffers.into(),
         next: 0,
         pieces: options.pieces.into(),
+        bursts: match options.call {
+            Call::Uring => Some(BurstIo::new()?),
+            Call::Read | Call::Readv => None,
+        },
+        batch: options.batch.clamp(1, BurstIo::DEPTH),
+        arrived: Vec::new(),
     };
     serve(|words| match *words {
         ["collect", frames, ms] => reader.collect(frames.parse()?, Duration::from_millis(ms.parse()?), None),
@@ -87,6 +100,10 @@ struct Reader {
     /// The buffer that the next frame begins in.
     next: usize,
     pieces: usize,
+    bursts: Option<BurstIo>,
+    batch: usize,
+    /// Where the frames of the last call are, and their lengths.
+    arrived: Vec<(usize, usize)>,
 }
 
 impl Reader {
@@ -102,15 +119,16 @@ impl Reader {
         while payloads < target {
             calls += 1;
             match self.read() {
-                Ok(length) => {
-                    frames += 1;
-                    let frame = &self.memory[self.next * PIECE..][..length];
-                    payloads += payloads_of(frame);
-                    bytes += length.saturating_sub(VirtioNetHeader::SIZE) as u64;
-                    if let Some(checker) = checker.as_deref_mut() {
-                        checker.frame(frame, length, true);
+                Ok(()) => {
+                    for &(at, length) in &self.arrived {
+                        let frame = &self.memory[at..at + length];
+                        frames += 1;
+                        payloads += payloads_of(frame);
+                        bytes += length.saturating_sub(VirtioNetHeader::SIZE) as u64;
+                        if let Some(checker) = checker.as_deref_mut() {
+                            checker.frame(frame, length, true);
+                        }
                     }
-                    self.next = (self.next + length.div_ceil(PIECE)) % self.buffers;
                 }
                 Err(Errno::AGAIN) => {
                     calls += 1;
@@ -139,18 +157,36 @@ impl Reader {
         }))
     }
 
-    fn read(&mut self) -> rustix::io::Result<usize> {
-        let room = &mut self.memory[self.next * PIECE..][..ROOM];
-        match self.call {
-            Call::Read => rustix::io::read(self.queue.as_fd(), room),
-            Call::Readv if self.pieces == 1 => {
-                rustix::io::readv(self.queue.as_fd(), &mut [IoSliceMut::new(room)])
+    /// Reads one frame, or as many as io_uring gets at once.
+    fn read(&mut self) -> rustix::io::Result<()> {
+        self.arrived.clear();
+        if let Some(bursts) = &mut self.bursts {
+            let at = self.next * PIECE;
+            let mut places: Vec<&mut [u8]> = self.memory[at..].chunks_mut(PIECE).take(self.batch).collect();
+            let outcomes = bursts.read(self.queue.as_fd(), &mut places).map_err(|_| Errno::IO)?;
+            for (place, outcome) in outcomes.iter().enumerate() {
+                match usize::try_from(*outcome) {
+                    Ok(length) => self.arrived.push((at + place * PIECE, length)),
+                    Err(_) if *outcome == -Errno::AGAIN.raw_os_error() => {}
+                    Err(_) => return Err(Errno::from_raw_os_error(-*outcome)),
+                }
             }
-            Call::Readv => {
-                let pieces = room.chunks_mut(PIECE).take(self.pieces);
-                let mut slices: Vec<IoSliceMut<'_>> = pieces.map(IoSliceMut::new).collect();
-                rustix::io::readv(self.queue.as_fd(), &mut slices)
-            }
+            self.next = (self.next + self.batch) % self.buffers;
+            return if self.arrived.is_empty() { Err(Errno::AGAIN) } else { Ok(()) };
         }
+        let at = self.next * PIECE;
+        let room = &mut self.memory[at..][..ROOM];
+        let length = match (self.call, self.pieces) {
+            (Call::Read | Call::Uring, _) => rustix::io::read(self.queue.as_fd(), room)?,
+            (Call::Readv, 1) => rustix::io::readv(self.queue.as_fd(), &mut [IoSliceMut::new(room)])?,
+            (Call::Readv, pieces) => {
+                let mut slices: Vec<IoSliceMut<'_>> =
+                    room.chunks_mut(PIECE).take(pieces).map(IoSliceMut::new).collect();
+                rustix::io::readv(self.queue.as_fd(), &mut slices)?
+            }
+        };
+        self.arrived.push((at, length));
+        self.next = (self.next + length.div_ceil(PIECE)) % self.buffers;
+        Ok(())
     }
 }

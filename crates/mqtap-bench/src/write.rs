@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use mqtap::TapQueue;
 use mqtap_driver::load::{Generator, Shape};
+use mqtap_virtio::BurstIo;
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
@@ -38,6 +39,9 @@ pub(crate) struct Options {
     /// Frames that lie ready: as many as in a ring, so that neither has it easier with the caches
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     buffers: u16,
+    /// Frames that io_uring writes with one call
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
     /// Pieces that `writev` gathers each frame from
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pieces: u16,
@@ -47,6 +51,8 @@ pub(crate) struct Options {
 enum Call {
     Write,
     Writev,
+    /// io_uring, many frames with one call
+    Uring,
 }
 
 struct Output {
@@ -55,14 +61,23 @@ struct Output {
     pieces: usize,
 }
 
+/// Frames that are written together.
+struct Bursts {
+    io: BurstIo,
+    batch: usize,
+}
+
 struct Writer {
     output: Output,
+    bursts: Option<Bursts>,
     generator: Generator,
     /// Frames with numbers, and which was written last.
     ready: Vec<Vec<u8>>,
     turn: usize,
     written: u64,
     refused: u64,
+    /// System calls.
+    calls: u64,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
@@ -70,8 +85,14 @@ pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
     let Some(queue) = tap.queues().first() else { return Err("the tap has no queue".into()) };
     let output = Output { queue: Arc::clone(queue), call: options.call, pieces: options.pieces.into() };
     let mut ready = Generator::new(options.frames);
+    let bursts = match options.call {
+        Call::Uring => Some(Bursts { io: BurstIo::new()?, batch: options.batch.clamp(1, BurstIo::DEPTH) }),
+        Call::Write | Call::Writev => None,
+    };
     let mut writer = Writer {
         output,
+        bursts,
+        calls: 0,
         generator: ready.clone(),
         ready: (0..options.buffers)
             .map(|_| {
@@ -101,7 +122,7 @@ impl Writer {
         &mut self,
         what: impl FnOnce(&mut Self, &Watch) -> Result<(), BoxError>,
     ) -> Result<Value, BoxError> {
-        let (written, refused) = (self.written, self.refused);
+        let (written, refused, calls) = (self.written, self.refused, self.calls);
         let watch = Watch::start();
         what(self, &watch)?;
         let (cpu, wall) = (watch.cpu(), watch.wall());
@@ -114,17 +135,41 @@ impl Writer {
             "payloads": frames * shape.chunks(),
             "bytes": frames * shape.frame_length() as u64,
             "refused": self.refused - refused,
-            "syscalls": frames + self.refused - refused,
+            "syscalls": self.calls - calls,
         }))
     }
 
     /// Writes frames that are ready, as a ring has them: making them is not part of the floor.
     fn run(&mut self, time: Duration, watch: &Watch) -> Result<(), BoxError> {
         while watch.wall() < time {
+            if self.bursts.is_some() {
+                self.burst()?;
+                continue;
+            }
             for _ in 0..BETWEEN_LOOKS {
                 self.turn = (self.turn + 1) % self.ready.len();
                 let result = self.output.write(&self.ready[self.turn]);
                 self.count(result)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes frames that are ready with one call.
+    fn burst(&mut self) -> Result<(), BoxError> {
+        let Some(bursts) = &mut self.bursts else { return Ok(()) };
+        let mut frames: [&[u8]; BurstIo::DEPTH] = [&[]; BurstIo::DEPTH];
+        let frames = &mut frames[..bursts.batch];
+        for frame in &mut *frames {
+            self.turn = (self.turn + 1) % self.ready.len();
+            *frame = &self.ready[self.turn];
+        }
+        self.calls += 1;
+        for outcome in bursts.io.write(self.output.queue.as_fd(), frames)? {
+            match *outcome {
+                0.. => self.written += 1,
+                error if error == -Errno::AGAIN.raw_os_error() => self.refused += 1,
+                error => return Err(format!("cannot write to the tap: error {}", -error).into()),
             }
         }
         Ok(())
@@ -141,6 +186,7 @@ impl Writer {
     }
 
     fn count(&mut self, result: rustix::io::Result<usize>) -> Result<(), BoxError> {
+        self.calls += 1;
         match result {
             Ok(_) => self.written += 1,
             Err(Errno::AGAIN | Errno::NOBUFS) => self.refused += 1,
@@ -153,7 +199,8 @@ impl Writer {
 impl Output {
     fn write(&self, frame: &[u8]) -> rustix::io::Result<usize> {
         match (self.call, self.pieces) {
-            (Call::Write, _) => rustix::io::write(self.queue.as_fd(), frame),
+            // Frames with new numbers are few, and go one by one.
+            (Call::Write | Call::Uring, _) => rustix::io::write(self.queue.as_fd(), frame),
             (Call::Writev, 1) => rustix::io::writev(self.queue.as_fd(), &[IoSlice::new(frame)]),
             (Call::Writev, pieces) => {
                 let mut slices = [IoSlice::new(&[]); MOST_PIECES];

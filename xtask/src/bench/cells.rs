@@ -212,7 +212,11 @@ fn dpdk(field: &Field) -> Vec<Cell> {
 }
 
 fn transmit(field: &Field) -> Vec<Cell> {
-    let write = [Contender::floor("write", &[]), Contender::floor("writev", &["--pieces", "2"])];
+    let write = [
+        Contender::floor("write", &[]),
+        Contender::floor("writev", &["--pieces", "2"]),
+        Contender::floor("uring", &["--batch", "64"]),
+    ];
     let bare = [Contender::floor("write", &[])];
     let cell = |name: &str, shape: &str, sink, contenders| {
         Cell::new(&format!("transmit.{name}"), Direction::Transmit, shape, sink, contenders)
@@ -251,7 +255,11 @@ fn transmit(field: &Field) -> Vec<Cell> {
 }
 
 fn receive(field: &Field) -> Vec<Cell> {
-    let read = [Contender::floor("read", &[]), Contender::floor("readv", &["--pieces", "18"])];
+    let read = [
+        Contender::floor("read", &[]),
+        Contender::floor("readv", &["--pieces", "18"]),
+        Contender::floor("uring", &["--batch", "32"]),
+    ];
     let bare = [Contender::floor("read", &[])];
     let offloads = [Contender::floor("read", &["--offloads"])];
     let cell = |name: &str, shape: &str, contenders| {

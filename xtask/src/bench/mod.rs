@@ -8,6 +8,7 @@ mod contender;
 mod dpdk;
 mod guests;
 mod idle;
+mod instructions;
 mod machine;
 mod measures;
 mod model;
@@ -65,12 +66,21 @@ pub(crate) struct Arguments {
     /// Measure nothing: judge and write what an earlier run found
     #[arg(long, value_name = "JSON")]
     from: Option<PathBuf>,
+    /// Measure no time: count the instructions of the hot functions, and compare them with what was agreed
+    #[arg(long)]
+    instructions: bool,
+    /// With --instructions: make what was counted the new baseline
+    #[arg(long, requires = "instructions")]
+    bless: bool,
     /// Print the names of the cells and end
     #[arg(long)]
     list: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.instructions {
+        return instructions::run(arguments.bless);
+    }
     if let Some(path) = &arguments.from {
         let text = std::fs::read_to_string(path).context(|| format!("cannot read {}", path.display()))?;
         finish(&serde_json::from_str(&text)?, arguments)?;
@@ -111,7 +121,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     findings.skipped.iter().for_each(|skipped| say(format!("without {}: {}", skipped.name, skipped.why)));
     let plan = Plan::of(arguments);
-    let mut failed = 0;
+    let (mut failed, mut groups_run) = (0, 0);
     for cell in cells {
         let start = Instant::now();
         match rounds::measure(&cell, plan, cpus) {
@@ -146,7 +156,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for group in groups {
         let start = Instant::now();
         match measures::run(group, &context, &mut findings) {
-            Ok(measures) => terminal::show_measures(group.name, &measures, start),
+            Ok(measures) => {
+                groups_run += 1;
+                terminal::show_measures(group.name, &measures, start);
+            }
             Err(error) => {
                 failed += 1;
                 say(format!("{:<38} FAILED: {error}", group.name));
@@ -160,6 +173,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         minutes: begin.elapsed().as_secs_f64() / 60.0,
     };
     finish(&findings, arguments)?;
+    let passed = findings.cells.len() + groups_run;
+    say(format!("\ncells: {passed} passed, {failed} failed"));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
