@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use mqtap_driver::load::{Collector, Generator, Limit, Sender, Shape};
+use mqtap_driver::load::{Collector, Generator, Limit, Protocol, Sender, Shape};
 use mqtap_driver::protocol::feature;
 use mqtap_driver::{Driver, DriverOptions, PairCounters, VirtioNetHeader};
 use serde_json::{Value, json};
@@ -108,7 +108,9 @@ pub(crate) fn run(options: &LoadOptions) -> Result<(), BoxError> {
     let connected = start.elapsed();
     // One frame, on the pair that was started last, before there is anything else on the ring.
     let last = pairs - 1;
-    driver.transmit(last, &generator.frame()[VirtioNetHeader::SIZE..])?;
+    let plain =
+        Shape { protocol: Protocol::Udp, size: 60, partial_checksum: false, segment: None, ..options.frames };
+    driver.transmit(last, &Generator::new(plain).frame()[VirtioNetHeader::SIZE..])?;
     if !driver.pair(last).drain(STUCK)? {
         return Err("the backend does not give the first frame back".into());
     }

@@ -37,10 +37,12 @@ pub(super) struct Parts<'a> {
 }
 
 pub(super) fn render(parts: &Parts<'_>) -> String {
-    let mut text = String::from(
-        "# Benchmarks\n\nWritten by `cargo xtask bench`; what is written by hand is in \
-         [benchmarks-notes.md](benchmarks-notes.md) and comes along unchanged.\n\n",
-    );
+    let mut text = String::from("# Benchmarks\n\nWritten by `cargo xtask bench`");
+    text.push_str(if parts.notes.trim().is_empty() {
+        ".\n\n"
+    } else {
+        "; what is written by hand is in [benchmarks-notes.md](benchmarks-notes.md) and comes along unchanged.\n\n"
+    });
     machine(&mut text, parts.findings);
     goals(&mut text, parts.goals);
     if !parts.charts.is_empty() {
