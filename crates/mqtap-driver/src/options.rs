@@ -14,6 +14,8 @@ pub struct DriverOptions {
     pub queue_pairs: u16,
     /// Descriptors of each ring.
     pub ring_size: u16,
+    /// Take `VIRTIO_F_VERSION_1`. Without it, and without mergeable buffers, headers have 10 bytes.
+    pub virtio_1: bool,
     /// Packed rings.
     pub packed: bool,
     /// Take `VIRTIO_F_EVENT_IDX`.
@@ -64,6 +66,7 @@ impl Default for DriverOptions {
         DriverOptions {
             queue_pairs: 1,
             ring_size: 256,
+            virtio_1: true,
             packed: false,
             event_index: true,
             indirect: true,
@@ -100,10 +103,11 @@ impl DriverOptions {
     /// Virtio features to take where offered.
     #[must_use]
     pub fn wanted_features(&self) -> u64 {
-        let mut wanted = feature::VERSION_1 | feature::PROTOCOL_FEATURES;
+        let mut wanted = feature::PROTOCOL_FEATURES;
         wanted |= self.offloads | self.other_features;
         let choices = [
             (self.queue_pairs > 1, feature::MQ),
+            (self.virtio_1, feature::VERSION_1),
             (self.packed, feature::RING_PACKED),
             (self.event_index, feature::EVENT_IDX),
             (self.indirect, feature::INDIRECT_DESC),
