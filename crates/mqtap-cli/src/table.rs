@@ -86,7 +86,13 @@ fn reasons(pair: &mqtap_virtio::counters::PairSnapshot) -> Vec<(&'static str, u6
         ("times the send buffer of the tap was full, and the guest waited", transmit.blocked),
         ("to the guest dropped: ring disabled while they waited", receive.dropped_disabled),
         ("to the guest dropped: larger than its buffers", receive.dropped_size),
+        (
+            "to the guest dropped: an offload that it does not take and that makes no sense",
+            receive.dropped_offload,
+        ),
         ("to the guest dropped: error of the tap", receive.dropped_error),
+        ("super-frames segmented, since the guest does not take them", receive.segmented),
+        ("frames to the guest made of them", receive.segments),
         ("times the guest had no buffer posted, and frames may have waited in the tap", receive.starved),
         ("times a ring was stopped because the driver broke its rules", pair.broken),
     ]
@@ -107,6 +113,8 @@ mod tests {
         pairs[0].transmit.frames = 7;
         pairs[1].transmit.frames = 5;
         pairs[1].receive.dropped_size = 3;
+        pairs[1].receive.segmented = 2;
+        pairs[1].receive.segments = 88;
         let text = render("hn0", &NicSnapshot { interface: "tap0".into(), pairs });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "hn0 on tap0: 2 queue pairs (4 virtqueues), 1 attached");
@@ -114,6 +122,8 @@ mod tests {
         assert!(lines[3].trim_start().starts_with("1 detached"), "{text}");
         assert!(lines[4].trim_start().starts_with("all") && lines[4].contains(" 12 "), "{text}");
         assert_eq!(lines[5], "  pair 1: 3 to the guest dropped: larger than its buffers");
-        assert_eq!(lines.len(), 6, "{text}");
+        assert_eq!(lines[6], "  pair 1: 2 super-frames segmented, since the guest does not take them");
+        assert_eq!(lines[7], "  pair 1: 88 frames to the guest made of them");
+        assert_eq!(lines.len(), 8, "{text}");
     }
 }

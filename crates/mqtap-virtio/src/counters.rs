@@ -93,8 +93,15 @@ counters! {
         dropped_disabled,
         /// Frames too large for the buffers that the driver posts.
         dropped_size,
+        /// Frames with an offload that the driver does not take and that could not be done for it: of an unknown kind, or
+        /// with headers that make no sense.
+        dropped_offload,
         /// Frames that could not be read for another error of the tap.
         dropped_error,
+        /// Super-frames that were segmented, since the driver does not take them.
+        segmented,
+        /// Frames that came of them.
+        segments,
     }
 }
 
@@ -112,7 +119,7 @@ impl TransmitSnapshot {
 impl ReceiveSnapshot {
     /// All drops together.
     pub fn dropped(&self) -> u64 {
-        self.dropped_disabled + self.dropped_size + self.dropped_error
+        self.dropped_disabled + self.dropped_size + self.dropped_offload + self.dropped_error
     }
 }
 
@@ -174,7 +181,8 @@ mod tests {
         counters.receive.dropped_disabled.add(1);
         counters.receive.dropped_size.add(2);
         counters.receive.dropped_error.add(4);
+        counters.receive.dropped_offload.add(8);
         let snapshot = counters.snapshot(false);
-        assert_eq!((snapshot.transmit.dropped(), snapshot.receive.dropped()), (31, 7));
+        assert_eq!((snapshot.transmit.dropped(), snapshot.receive.dropped()), (31, 15));
     }
 }

@@ -130,6 +130,11 @@ const GUEST_OFFLOADS: [(Offloads, u64); 7] = [
     (Offloads::USO6, GUEST_USO6),
 ];
 
+/// The offloads that we do for a driver that does not take them.
+pub(crate) fn substituted() -> Offloads {
+    Offloads::CSUM | Offloads::TSO4 | Offloads::TSO6 | Offloads::TSO_ECN | Offloads::USO4 | Offloads::USO6
+}
+
 /// The driver's choice, once made: read through methods that say what each bit is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Acknowledged(pub u64);
@@ -149,7 +154,7 @@ impl Acknowledged {
         }
     }
 
-    /// The offloads that the tap may use towards this driver.
+    /// The offloads that this driver takes as they are.
     pub fn offloads(self) -> Offloads {
         GUEST_OFFLOADS
             .iter()
@@ -166,11 +171,6 @@ impl Acknowledged {
     /// Whether one received frame may span several chains.
     pub fn mergeable(self) -> bool {
         self.has(MRG_RXBUF)
-    }
-
-    /// Whether received frames may be larger than the MTU.
-    pub fn receives_super_frames(self) -> bool {
-        self.has(GUEST_TSO4 | GUEST_TSO6 | GUEST_UFO | GUEST_USO4 | GUEST_USO6)
     }
 }
 
@@ -210,8 +210,6 @@ mod tests {
     fn acknowledged_offloads_are_the_guest_bits() {
         let acknowledged = Acknowledged(GUEST_CSUM | GUEST_TSO4 | HOST_TSO6);
         assert_eq!(acknowledged.offloads(), Offloads::CSUM | Offloads::TSO4);
-        assert!(acknowledged.receives_super_frames());
-        assert!(!Acknowledged(HOST_TSO4 | GUEST_CSUM).receives_super_frames());
     }
 
     #[test]

@@ -148,6 +148,7 @@ fn prepare(request: &NicRequest, client: bool) -> Result<Prepared, Error> {
         max_ring_size: request.queue_size.unwrap_or(defaults.max_ring_size),
         workers: request.workers.unwrap_or(defaults.workers),
         cpus: request.cpus.clone(),
+        segment: request.netdev.segment,
         carrier: match request.netdev.carrier {
             CarrierMode::Guest => Carrier::FollowsGuest,
             CarrierMode::On => Carrier::AlwaysOn,

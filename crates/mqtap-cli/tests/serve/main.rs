@@ -8,6 +8,7 @@ mod hostile;
 mod lifecycle;
 mod places;
 mod programs;
+mod segmentation;
 mod usage;
 
 mqtap_test_support::tests!(
@@ -27,6 +28,15 @@ mqtap_test_support::tests!(
     a_limited_send_buffer_keeps_order_and_loses_nothing,
     a_polling_worker_spares_the_driver_its_kicks,
     a_polling_worker_sleeps_in_the_end,
+    segments_are_those_of_the_kernel_for_every_driver,
+    a_driver_gets_whole_what_it_takes_and_segments_of_the_rest,
+    routed_super_frames_are_segmented,
+    datagrams_of_a_socket_are_segmented,
+    a_stream_of_a_socket_is_segmented,
+    segments_wait_for_buffers_and_are_counted_when_they_cannot,
+    segments_leave_their_marks_in_the_dirty_log,
+    the_kernel_segments_where_it_is_to,
+    offloads_stay_while_drivers_come_and_go_and_go_with_the_daemon,
     carrier_follows_the_guest,
     carrier_can_be_kept,
     the_next_driver_is_served,
@@ -69,4 +79,5 @@ use hostile::*;
 use lifecycle::*;
 use places::*;
 use programs::*;
+use segmentation::*;
 use usage::*;

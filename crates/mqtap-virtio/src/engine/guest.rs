@@ -4,6 +4,9 @@
 //! memory mapped. A batch lives beside its ring, in the same ring's direction of a queue pair, and is emptied when the
 //! ring's memory is replaced: that is what the unsafe blocks of this engine rest on.
 
+use std::ptr::NonNull;
+
+use crate::memory::copy_from_guest;
 use crate::ring::{Batch, Chain};
 
 /// Copies `bytes` into the buffers of `chain`, from byte `offset` of the chain on, and returns how many fitted.
@@ -27,4 +30,54 @@ pub(crate) fn copy_to_chain(batch: &Batch, chain: &Chain, mut offset: usize, mut
         }
     }
     wanted - bytes.len()
+}
+
+/// Copies `head` and behind it `payload` into the buffers of `chain`, which hold them, and then pieces of four bytes over what was
+/// written, each at its place.
+///
+/// A piece of the head is not changed before the copy: a processor does not pass on to one wide load what several narrow
+/// stores have just written, and waits until all of them, and those into the driver's memory before them, are in the
+/// cache.
+#[inline]
+pub(crate) fn write_to_chain(
+    batch: &Batch,
+    chain: &Chain,
+    (head, payload): (&[u8], &[u8]),
+    pieces: impl Iterator<Item = (usize, [u8; 4])>,
+) {
+    let length = head.len() + payload.len();
+    match batch.iovecs(chain) {
+        [first, ..] if first.len() >= length => {
+            // SAFETY: both parts lie inside the first buffer, for which what `copy_to_chain` says holds.
+            unsafe {
+                std::ptr::copy_nonoverlapping(head.as_ptr(), first.ptr(), head.len());
+                std::ptr::copy_nonoverlapping(payload.as_ptr(), first.ptr().add(head.len()), payload.len());
+            }
+            for (at, piece) in pieces.filter(|(at, piece)| at + piece.len() <= length) {
+                // SAFETY: as above: the piece lies inside of what was written.
+                unsafe { first.ptr().add(at).cast::<[u8; 4]>().write_unaligned(piece) };
+            }
+        }
+        _ => {
+            copy_to_chain(batch, chain, 0, head);
+            copy_to_chain(batch, chain, head.len(), payload);
+            for (at, piece) in pieces {
+                copy_to_chain(batch, chain, at, &piece);
+            }
+        }
+    }
+}
+
+/// Copies the beginning of `chains`, one after the other, into `bytes`, and returns how many there were. Each byte is read once.
+pub(crate) fn copy_from_chains(batch: &Batch, chains: &[Chain], bytes: &mut [u8]) -> usize {
+    let mut done = 0;
+    for iovec in chains.iter().flat_map(|chain| batch.iovecs(chain)) {
+        let n = iovec.len().min(bytes.len() - done);
+        let (Some(from), true) = (NonNull::new(iovec.ptr()), n > 0) else { break };
+        // SAFETY: `n <= iovec.len()`, and the iovec points to that many bytes of guest memory, which stays mapped while
+        // `batch` is borrowed (see the module).
+        unsafe { copy_from_guest(from, &mut bytes[done..done + n]) };
+        done += n;
+    }
+    done
 }

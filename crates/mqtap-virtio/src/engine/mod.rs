@@ -11,9 +11,9 @@ mod uring;
 mod write;
 
 pub use bursts::BurstIo;
-pub(crate) use guest::copy_to_chain;
+pub(crate) use guest::{copy_from_chains, copy_to_chain, write_to_chain};
 pub(crate) use plan::PlanStore;
-pub(crate) use read::FrameReader;
+pub(crate) use read::{FrameReader, Window};
 pub(crate) use write::FrameWriter;
 
 /// How bursts of frames are written to the tap.

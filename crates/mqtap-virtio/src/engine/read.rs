@@ -1,4 +1,4 @@
-//! One `readv` for each frame from a tap.
+//! One `readv` for each frame that is read from a tap straight into guest memory.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -6,68 +6,66 @@ use rustix::io::Errno;
 
 use super::plan::{UIO_MAXIOV, as_raw};
 use super::write::check;
-use crate::ring::{Batch, IoVec};
+use crate::ring::{Batch, Chain, IoVec};
 
-/// Reads frames from a tap queue.
-#[derive(Debug, Default)]
-pub(crate) struct FrameReader {
-    scratch: Scratch,
+/// The buffers at the front of a batch that a frame is read into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// Chains that it is made of, the last perhaps not to its end.
+    pub(crate) chains: usize,
+    iovecs: usize,
+    pub(crate) bytes: usize,
 }
 
+impl Window {
+    /// Adds the next chain, or as much of it as one call takes. False if that is not all of it.
+    pub(crate) fn add(&mut self, batch: &Batch, chain: &Chain) -> bool {
+        // One is kept for what comes behind the window.
+        let room = UIO_MAXIOV - 1 - self.iovecs;
+        let iovecs = batch.iovecs(chain);
+        if iovecs.len() <= room {
+            self.iovecs += iovecs.len();
+            // A chain is shorter than 4 GiB.
+            self.bytes += chain.bytes as usize;
+        } else {
+            self.iovecs += room;
+            self.bytes += iovecs[..room].iter().map(IoVec::len).sum::<usize>();
+        }
+        self.chains += 1;
+        iovecs.len() <= room
+    }
+}
+
+/// Reads frames from a tap queue into guest memory.
+#[derive(Debug, Default)]
+pub(crate) struct FrameReader {
+    iovecs: Vec<libc::iovec>,
+}
+
+// SAFETY: the list is filled anew by the thread that uses it, for each call, from buffers borrowed for that call;
+// what it holds between calls is never dereferenced.
+unsafe impl Send for FrameReader {}
+
 impl FrameReader {
-    /// Reads one frame into the first `window` iovecs of `batch`, leaving the first `skip` bytes alone, and what does
-    /// not fit there into `overflow`. Returns the bytes read.
+    /// Reads one frame into the window, and what does not fit there into `rest`. Returns the bytes read.
     pub(crate) fn read(
         &mut self,
         tap: BorrowedFd<'_>,
         batch: &Batch,
-        window: usize,
-        skip: usize,
-        overflow: &mut [u8],
+        window: Window,
+        rest: &mut [u8],
     ) -> Result<usize, Errno> {
-        let iovecs = &batch.all_iovecs()[..window];
-        let (pointer, count) = if skip == 0 && overflow.is_empty() {
-            (as_raw(iovecs).as_ptr(), iovecs.len())
-        } else {
-            self.scratch.fill(iovecs, skip, overflow);
-            (self.scratch.0.as_ptr(), self.scratch.0.len())
-        };
-        // SAFETY: `pointer` is valid for `count` iovecs, at most UIO_MAXIOV. They point into guest memory that stays mapped
-        // while `batch` is borrowed (see `guest`), to which no Rust reference exists, and to `overflow`, which is
-        // borrowed mutably for the whole call.
-        let result = unsafe { libc::readv(tap.as_raw_fd(), pointer, clamp(count)) };
+        self.iovecs.clear();
+        self.iovecs.extend_from_slice(&as_raw(batch.all_iovecs())[..window.iovecs]);
+        if !rest.is_empty() {
+            self.iovecs.push(libc::iovec { iov_base: rest.as_mut_ptr().cast(), iov_len: rest.len() });
+        }
+        // At most UIO_MAXIOV.
+        let count = self.iovecs.len() as libc::c_int;
+        // SAFETY: the list is valid for `count` iovecs. They point into guest memory that stays mapped while `batch` is borrowed
+        // (see `guest`), to which no Rust reference exists, and to `rest`, which is borrowed mutably for the whole
+        // call.
+        let result = unsafe { libc::readv(tap.as_raw_fd(), self.iovecs.as_ptr(), count) };
         check(result, 0)
     }
-}
-
-/// A list of iovecs made for one call; kept so that it is allocated once.
-#[derive(Debug, Default)]
-struct Scratch(Vec<libc::iovec>);
-
-// SAFETY: the list is filled anew by the thread that uses it, for each call, from buffers borrowed for that call;
-// what it holds between calls is never dereferenced.
-unsafe impl Send for Scratch {}
-
-impl Scratch {
-    fn fill(&mut self, iovecs: &[IoVec], mut skip: usize, overflow: &mut [u8]) {
-        self.0.clear();
-        for iovec in iovecs {
-            let skipped = skip.min(iovec.len());
-            skip -= skipped;
-            if skipped < iovec.len() {
-                self.0.push(libc::iovec {
-                    iov_base: iovec.ptr().wrapping_add(skipped).cast(),
-                    iov_len: iovec.len() - skipped,
-                });
-            }
-        }
-        if !overflow.is_empty() && self.0.len() < UIO_MAXIOV {
-            self.0.push(libc::iovec { iov_base: overflow.as_mut_ptr().cast(), iov_len: overflow.len() });
-        }
-    }
-}
-
-fn clamp(count: usize) -> libc::c_int {
-    // At most UIO_MAXIOV, so the conversion keeps the value.
-    count.min(UIO_MAXIOV) as libc::c_int
 }

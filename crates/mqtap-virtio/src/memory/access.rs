@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 ///
 /// # Safety
 /// `from` must point to `to.len()` mapped bytes of guest memory.
-pub(super) unsafe fn copy_from_guest(from: NonNull<u8>, to: &mut [u8]) {
+pub(crate) unsafe fn copy_from_guest(from: NonNull<u8>, to: &mut [u8]) {
     let (head, middle) = split(from, to.len());
     let byte = |at: usize| {
         // SAFETY: `at` is below `to.len()`, mapped by the caller's promise.

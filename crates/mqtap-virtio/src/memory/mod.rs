@@ -36,6 +36,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+pub(crate) use access::copy_from_guest;
 pub use dirty::DirtyLog;
 pub use error::Error;
 pub use region::{Region, RegionLayout, SharedMemory};
@@ -192,7 +193,7 @@ impl GuestMemory {
         self.for_each_piece(at, buffer.len(), |piece| {
             let end = done + piece.len;
             // SAFETY: the piece is inside a region that `self` keeps mapped.
-            unsafe { access::copy_from_guest(piece.ptr, &mut buffer[done..end]) };
+            unsafe { copy_from_guest(piece.ptr, &mut buffer[done..end]) };
             done = end;
         });
         Ok(())

@@ -93,7 +93,7 @@ fn odd_offsets_and_large_pages() {
             let mapping = region::Mapping::new(ram.fd(), &stat, offset, 4).unwrap().unwrap();
             let mut found = [0; 4];
             // SAFETY: four bytes were mapped.
-            unsafe { access::copy_from_guest(mapping.host(), &mut found) };
+            unsafe { copy_from_guest(mapping.host(), &mut found) };
             assert_eq!(&found, b"here");
         }
     }

@@ -11,6 +11,7 @@ mod announce;
 mod attach;
 mod error;
 mod eventfd;
+mod offloads;
 mod options;
 mod snapshot;
 
@@ -25,15 +26,14 @@ use crate::counters::PairCounters;
 pub use crate::engine::Engine;
 use crate::features::{Acknowledged, Offer};
 use crate::memory::{GuestAddress, GuestMemory};
-use crate::queue_pair::{
-    ETHERNET_HEADER, MAX_FRAME, Notifier, Receive, ReceiveOptions, Transmit, TransmitOptions, VLAN_TAG,
-};
+use crate::queue_pair::{Notifier, Receive, ReceiveOptions, Transmit, TransmitOptions};
 use crate::ring::{Direction, Ring, RingBase, RingConfig};
 use crate::worker::{RingFds, WorkerHandle};
 use announce::reverse_arp;
 use attach::Attachments;
 pub use error::Error;
 use eventfd::check_eventfd;
+use offloads::TapOffloads;
 pub use options::{Carrier, MAX_RING_SIZE, NicOptions, RingSetup};
 pub use snapshot::{NicCounters, NicSnapshot};
 
@@ -51,6 +51,7 @@ pub struct Nic {
     /// `None` while it is not known what the tap is set to.
     acknowledged: Option<Acknowledged>,
     attachments: Attachments,
+    offloads: TapOffloads,
     /// The tap's MTU before the frontend changed it.
     former_mtu: Option<u32>,
     memory: Option<GuestMemory>,
@@ -98,6 +99,7 @@ impl Nic {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let attachments = Attachments::new(Arc::clone(&device), options.carrier)?;
+        let offloads = TapOffloads::new(Arc::clone(&device), options.segment);
         let mut nic = Self {
             counters: NicCounters {
                 interface: device.name().to_string(),
@@ -110,6 +112,7 @@ impl Nic {
             failed,
             acknowledged: None,
             attachments,
+            offloads,
             former_mtu: None,
             memory: None,
             rings: vec![RingState::default(); usize::from(pairs) * 2],
@@ -196,14 +199,7 @@ impl Nic {
         self.acknowledged = None;
         if self.device.has_vnet_header() {
             self.device.set_vnet_header_size(acknowledged.header_size())?;
-            let accepted = self.device.set_offloads(acknowledged.offloads())?;
-            if accepted != acknowledged.offloads() {
-                tracing::warn!(
-                    "{}: the driver takes the offloads {}, the kernel gives {accepted}",
-                    self.device.name(),
-                    acknowledged.offloads()
-                );
-            }
+            self.offloads.set(acknowledged.offloads())?;
         }
         self.acknowledged = Some(acknowledged);
         Ok(())
@@ -255,8 +251,6 @@ impl Nic {
         let fds = RingFds { kick: setup.kick, error: self.worker(pair).share(setup.error) };
         let enabled = state.enabled;
         if is_receive(ring) {
-            let largest_frame = self.largest_frame()?;
-            let mergeable = acknowledged.mergeable();
             let receive = Receive::new(
                 started,
                 ReceiveOptions {
@@ -264,10 +258,10 @@ impl Nic {
                     counters,
                     notifier,
                     memory,
-                    header,
-                    tap_header,
-                    mergeable,
-                    largest_frame,
+                    header: acknowledged.header_size(),
+                    tap_has_header: self.device.has_vnet_header(),
+                    mergeable: acknowledged.mergeable(),
+                    accepted: acknowledged.offloads(),
                     enabled,
                 },
             );
@@ -290,16 +284,6 @@ impl Nic {
             return Err(error);
         }
         Ok(())
-    }
-
-    /// The longest frame to expect: what the MTU allows, or 64 KiB of payload where super-frames can come.
-    fn largest_frame(&self) -> Result<usize, Error> {
-        if self.acknowledged().receives_super_frames() {
-            return Ok(MAX_FRAME);
-        }
-        // The MTU of a tap is at most 65535 (drivers/net/tun.c: MAX_MTU), and any `usize` holds that.
-        let mtu = self.device.link()?.mtu as usize;
-        Ok((mtu + ETHERNET_HEADER + VLAN_TAG).min(MAX_FRAME))
     }
 
     /// Stops a ring and tells where it stands.

@@ -40,6 +40,9 @@ pub struct NicOptions {
     pub engine: Engine,
     /// How long a worker looks for more work, using its CPU, before it sleeps; zero: not at all.
     pub poll: Duration,
+    /// Whether the tap gives super-frames and partial checksums also where the driver does not take them: we segment and
+    /// complete them then, which costs less than reading each frame. Otherwise the kernel does, before it gives them.
+    pub segment: bool,
 }
 
 impl Default for NicOptions {
@@ -52,6 +55,7 @@ impl Default for NicOptions {
             carrier: Carrier::default(),
             engine: Engine::default(),
             poll: Duration::ZERO,
+            segment: true,
         }
     }
 }

@@ -9,6 +9,7 @@
 pub mod checksum;
 pub mod coalesce;
 pub mod headers;
+pub mod need;
 pub mod segment;
 #[cfg(test)]
 mod testing;

@@ -16,19 +16,17 @@
 //! # Some(()) }
 //! ```
 
+mod layout;
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
 
 use mqtap::VnetHeader;
-use mqtap::vnet_header::Gso;
 
 use super::checksum::Sum;
-use super::headers::{
-    ETHERTYPE_IPV6, Headers, MAX_HEADERS, Network, Transport, get_u16, get_u32, ipv4, ipv6, network_header,
-    put_u16, put_u32, tcp, udp,
-};
+use super::headers::{MAX_HEADERS, Network, Transport, get_u16, get_u32, ipv4, ipv6, tcp, udp};
+use layout::Layout;
 
 /// The longest headers of a super-frame that is segmented, in bytes: the longest that are understood, with room
 /// for extension headers of IPv6.
@@ -44,76 +42,35 @@ pub enum Checksums {
     Complete,
 }
 
-/// Where the headers of a super-frame are, in bytes from the beginning of the frame.
-#[derive(Clone, Copy, Debug)]
-struct Layout {
-    network: Network,
-    transport: Transport,
-    network_at: usize,
-    transport_at: usize,
-    payload_at: usize,
+/// Bytes in which a segment's headers differ from those of the super-frame, in pieces of four.
+///
+/// A piece is written and read as one number: a processor does not pass on to a wide load what narrow stores have just
+/// written, and waits until they, and all stores before them, are in the cache.
+#[derive(Clone, Debug, Default)]
+struct Changes {
+    pieces: [(u16, u32); MAX_CHANGES],
+    count: usize,
 }
 
-impl Layout {
-    fn find(frame: &[u8], header: &VnetHeader) -> Option<Self> {
-        let found = Headers::parse(frame).map(|headers| Self {
-            network: headers.network(),
-            transport: headers.transport(),
-            network_at: headers.network_at(),
-            transport_at: headers.transport_at(),
-            payload_at: headers.payload_at(),
-        });
-        let layout = found.or_else(|| Self::behind_extension_headers(frame, header))?;
-        let kind = match header.gso().ok()? {
-            Gso::TcpV4 => (Network::V4, Transport::Tcp),
-            Gso::TcpV6 => (Network::V6, Transport::Tcp),
-            Gso::UdpL4 => (layout.network, Transport::Udp),
-            Gso::None | Gso::Udp => return None,
-        };
-        let tunnel = header.gso_type & (VnetHeader::GSO_UDP_TUNNEL_IPV4 | VnetHeader::GSO_UDP_TUNNEL_IPV6);
-        let fits = !is_partial(header)
-            || (usize::from(header.csum_start) == layout.transport_at
-                && usize::from(header.csum_offset) == layout.transport.checksum());
-        (kind == (layout.network, layout.transport)
-            && tunnel == 0
-            && fits
-            && layout.payload_at <= MAX_HEAD.min(frame.len()))
-        .then_some(layout)
-    }
+/// IPv4: length and identification, checksum. TCP: sequence number, flags, checksum.
+const MAX_CHANGES: usize = 5;
 
-    /// Whoever left the checksum partial says where the transport header is: what lies between it and the IPv6 header is copied
-    /// as it is.
-    fn behind_extension_headers(frame: &[u8], header: &VnetHeader) -> Option<Self> {
-        let (ethertype, network_at) = network_header(frame)?;
-        let transport_at = usize::from(header.csum_start);
-        let is_ipv6 = ethertype == ETHERTYPE_IPV6 && frame.get(network_at)? >> 4 == 6;
-        if !is_ipv6 || !is_partial(header) || transport_at < network_at + ipv6::HEADER {
-            return None;
-        }
-        let (transport, length) = match header.gso().ok()? {
-            Gso::TcpV6 => (Transport::Tcp, usize::from(frame.get(transport_at + tcp::DATA_OFFSET)? >> 4) * 4),
-            Gso::UdpL4 => (Transport::Udp, udp::HEADER),
-            Gso::None | Gso::TcpV4 | Gso::Udp => return None,
-        };
-        let shortest = if transport == Transport::Tcp { tcp::HEADER } else { udp::HEADER };
-        let payload_at = transport_at + length;
-        (length >= shortest).then_some(Self {
-            network: Network::V6,
-            transport,
-            network_at,
-            transport_at,
-            payload_at,
-        })
+impl Changes {
+    #[inline]
+    fn push(&mut self, at: usize, first: u16, second: u16) {
+        // All of them are in the first bytes of a frame, and there are no more than the array has.
+        self.pieces[self.count] = (at as u16, u32::from(first) << 16 | u32::from(second));
+        self.count += 1;
     }
 }
 
-/// A super-frame on its way to be frames: which segment comes next, and the headers of the last one that came.
+/// A super-frame on its way to be frames.
 #[derive(Clone, Debug)]
 pub struct Segments {
     layout: Layout,
     checksums: Checksums,
-    /// Headers, those of a segment from the first [`next`](Self::next) on.
     head: [u8; MAX_HEAD],
+    changes: Changes,
     /// Payload of a segment that is not the last, in bytes.
     size: usize,
     /// Where the payload of the next segment begins.
@@ -122,11 +79,16 @@ pub struct Segments {
     end: usize,
     /// IPv4: the identification of the next segment.
     id: u16,
-    /// TCP: the sequence number of the next segment, and the flags of the super-frame.
+    /// TCP: the sequence number of the next segment.
     sequence: u32,
-    flags: u8,
-    /// What does not change from segment to segment: of the IPv4 header; of the pseudo header; of that and the TCP
-    /// or UDP header.
+    /// What does not change, and shares four bytes with something that does. IPv4: time to live and protocol. IPv6: next header
+    /// and hop limit.
+    network_word: u16,
+    /// TCP: data offset and flags of the super-frame, window, urgent pointer.
+    flags: u16,
+    window: u16,
+    urgent: u16,
+    /// Sums of what does not change: of the IPv4 header; of the pseudo header; of that and the TCP or UDP header.
     network_sum: Sum,
     pseudo_sum: Sum,
     transport_sum: Sum,
@@ -150,43 +112,66 @@ impl Segments {
             layout,
             checksums,
             head,
+            changes: Changes::default(),
             size,
             at: layout.payload_at,
             end: frame.len(),
-            id: get_u16(frame, layout.network_at + ipv4::ID)?,
+            id: 0,
             sequence: 0,
+            network_word: 0,
             flags: 0,
+            window: 0,
+            urgent: 0,
             network_sum: Sum::default(),
-            pseudo_sum: pseudo_sum(frame, header, layout)?,
+            pseudo_sum: layout.pseudo_sum(frame, header)?,
             transport_sum: Sum::default(),
         };
-        segments.sum_constants(frame)?;
+        segments.find_constants()?;
         Some(segments)
     }
 
-    /// Sums the headers without the fields that change, which are zero in `head` from then on.
-    fn sum_constants(&mut self, frame: &[u8]) -> Option<()> {
+    /// Takes what does not change out of the headers.
+    fn find_constants(&mut self) -> Option<()> {
         let Layout { network, transport, network_at, transport_at, payload_at } = self.layout;
-        let head = &mut self.head;
-        if network == Network::V4 {
-            for field in [ipv4::TOTAL_LENGTH, ipv4::ID, ipv4::CHECKSUM] {
-                put_u16(head, network_at + field, 0)?;
+        let head = &self.head[..payload_at];
+        // The sums of all, without the words that change.
+        let without = |range: Range<usize>, fields: &[usize]| {
+            let mut sum = Sum::of(head.get(range)?);
+            fields.iter().try_for_each(|&at| get_u16(head, at).map(|word| sum.remove_word(word)))?;
+            Some(sum)
+        };
+        match network {
+            Network::V4 => {
+                self.id = get_u16(head, network_at + ipv4::ID)?;
+                self.network_word = get_u16(head, network_at + ipv4::TTL)?;
+                let changing = [ipv4::TOTAL_LENGTH, ipv4::ID, ipv4::CHECKSUM].map(|field| network_at + field);
+                self.network_sum = without(network_at..transport_at, &changing)?;
             }
-            self.network_sum = Sum::of(&head[network_at..transport_at]);
+            Network::V6 => self.network_word = get_u16(head, network_at + ipv6::NEXT_HEADER)?,
         }
-        put_u16(head, transport_at + transport.checksum(), 0)?;
-        match transport {
+        let field = |field| get_u16(head, transport_at + field);
+        let changing: &[usize] = match transport {
             Transport::Tcp => {
-                self.sequence = get_u32(frame, transport_at + tcp::SEQUENCE)?;
-                self.flags = *frame.get(transport_at + tcp::FLAGS)?;
-                put_u32(head, transport_at + tcp::SEQUENCE, 0)?;
-                *head.get_mut(transport_at + tcp::FLAGS)? = 0;
+                self.sequence = get_u32(head, transport_at + tcp::SEQUENCE)?;
+                self.flags = field(tcp::DATA_OFFSET)?;
+                self.window = field(tcp::WINDOW)?;
+                self.urgent = field(tcp::URGENT)?;
+                &[tcp::SEQUENCE, tcp::SEQUENCE + 2, tcp::DATA_OFFSET, tcp::CHECKSUM]
             }
-            Transport::Udp => put_u16(head, transport_at + udp::LENGTH, 0)?,
-        }
+            Transport::Udp => &[udp::LENGTH, udp::CHECKSUM],
+        };
+        let mut places = [0; 4];
+        places.iter_mut().zip(changing).for_each(|(place, field)| *place = transport_at + field);
         self.transport_sum = self.pseudo_sum;
-        self.transport_sum.add(&head[transport_at..payload_at]);
+        self.transport_sum.append(without(transport_at..payload_at, &places[..changing.len()])?);
         Some(())
+    }
+
+    /// Whether no segment is to come.
+    #[inline]
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.at == self.end
     }
 
     /// How many segments are to come.
@@ -195,7 +180,14 @@ impl Segments {
         (self.end - self.at).div_ceil(self.size)
     }
 
-    /// The headers of the segment that [`next`](Self::next) gave last.
+    /// Bytes of the next segment, headers included.
+    #[inline]
+    #[must_use]
+    pub fn next_len(&self) -> usize {
+        self.layout.payload_at + self.size.min(self.end - self.at)
+    }
+
+    /// The headers of the super-frame.
     #[inline]
     #[must_use]
     pub fn head(&self) -> &[u8] {
@@ -217,8 +209,16 @@ impl Segments {
         }
     }
 
-    /// Goes on to the next segment: where its payload is in `frame`, which is the super-frame, of which what is to come is as it was.
-    /// Its headers are in [`head`](Self::head).
+    /// How the headers of the segment that [`next`](Self::next) gave last differ from [`head`](Self::head): where, in
+    /// bytes from the beginning of the frame, and what is there instead.
+    #[inline]
+    pub fn changes(&self) -> impl Iterator<Item = (usize, [u8; 4])> {
+        let pieces = self.changes.pieces[..self.changes.count].iter();
+        pieces.map(|&(at, piece)| (usize::from(at), piece.to_be_bytes()))
+    }
+
+    /// Goes on to the next segment of `frame`, which is the super-frame: what is to come must be as it was. Returns
+    /// where its payload is.
     #[inline]
     pub fn next(&mut self, frame: &[u8]) -> Option<Range<usize>> {
         let payload = self.at..self.end.min(self.at + self.size);
@@ -228,110 +228,105 @@ impl Segments {
         let first = payload.start == self.layout.payload_at;
         let last = payload.end == self.end;
         // The super-frame had headers of the same length and more payload, and a length of 16 bits.
-        let behind_network = (self.layout.payload_at - self.layout.network_at + payload.len()) as u16;
-        let behind_transport = (self.layout.payload_at - self.layout.transport_at + payload.len()) as u16;
-        self.write_network(behind_network)?;
-        let mut sum = self.write_transport(behind_transport, first, last)?;
-        let checksum = match (self.checksums, self.layout.transport) {
-            (Checksums::Partial, _) => {
-                let mut sum = self.pseudo_sum;
-                sum.add_word(behind_transport);
-                sum.fold()
-            }
-            (Checksums::Complete, transport) => {
-                sum.add(frame.get(payload.clone())?);
-                if transport == Transport::Udp { sum.udp_checksum() } else { sum.checksum() }
-            }
+        let from_network = (self.layout.payload_at - self.layout.network_at + payload.len()) as u16;
+        let from_transport = (self.layout.payload_at - self.layout.transport_at + payload.len()) as u16;
+        self.changes.count = 0;
+        self.change_network(from_network);
+        let bytes = match self.checksums {
+            Checksums::Partial => None,
+            Checksums::Complete => Some(frame.get(payload.clone())?),
         };
-        put_u16(&mut self.head, self.layout.transport_at + self.layout.transport.checksum(), checksum)?;
+        match self.layout.transport {
+            Transport::Tcp => self.change_tcp(from_transport, first, last, bytes),
+            Transport::Udp => self.change_udp(from_transport, bytes),
+        }
         self.at = payload.end;
         Some(payload)
     }
 
     /// As [`next`](Self::next), and writes the headers in front of the payload, over payload of segments that came before:
     /// where the whole segment is in `frame`.
-    #[inline]
     pub fn next_in_place(&mut self, frame: &mut [u8]) -> Option<Range<usize>> {
         let payload = self.next(frame)?;
         // Headers were in front of the payload of the first segment, and that of others lies further behind.
         let start = payload.start - self.layout.payload_at;
-        frame[start..payload.start].copy_from_slice(self.head());
+        let head = &mut frame[start..payload.start];
+        head.copy_from_slice(self.head());
+        for (at, piece) in self.changes() {
+            head.get_mut(at..at + piece.len())?.copy_from_slice(&piece);
+        }
         Some(start..payload.end)
     }
 
     #[inline]
-    fn write_network(&mut self, length: u16) -> Option<()> {
+    fn change_network(&mut self, length: u16) {
         let at = self.layout.network_at;
         match self.layout.network {
             Network::V4 => {
                 let mut sum = self.network_sum;
                 sum.add_word(length);
                 sum.add_word(self.id);
-                put_u16(&mut self.head, at + ipv4::TOTAL_LENGTH, length)?;
-                put_u16(&mut self.head, at + ipv4::ID, self.id)?;
+                self.changes.push(at + ipv4::TOTAL_LENGTH, length, self.id);
+                self.changes.push(at + ipv4::TTL, self.network_word, sum.checksum());
                 self.id = self.id.wrapping_add(1);
-                put_u16(&mut self.head, at + ipv4::CHECKSUM, sum.checksum())
             }
             Network::V6 => {
-                put_u16(&mut self.head, at + ipv6::PAYLOAD_LENGTH, length.wrapping_sub(ipv6::HEADER as u16))
+                let length = length.wrapping_sub(ipv6::HEADER as u16);
+                self.changes.push(at + ipv6::PAYLOAD_LENGTH, length, self.network_word);
             }
         }
     }
 
-    /// Returns the sum of the pseudo header and this one.
+    /// `payload` for a complete checksum.
     #[inline]
-    fn write_transport(&mut self, length: u16, first: bool, last: bool) -> Option<Sum> {
+    fn change_tcp(&mut self, length: u16, first: bool, last: bool, payload: Option<&[u8]>) {
         let at = self.layout.transport_at;
-        let mut sum = self.transport_sum;
-        sum.add_word(length);
-        match self.layout.transport {
-            Transport::Tcp => {
-                let mut flags = self.flags;
-                if !last {
-                    flags &= !(tcp::FIN | tcp::PSH);
-                }
-                if !first {
-                    flags &= !tcp::CWR;
-                }
-                put_u32(&mut self.head, at + tcp::SEQUENCE, self.sequence)?;
-                *self.head.get_mut(at + tcp::FLAGS)? = flags;
-                sum.add_word((self.sequence >> 16) as u16);
-                sum.add_word(self.sequence as u16);
-                sum.add_word(u16::from(flags));
-                // Below 2^16.
-                self.sequence = self.sequence.wrapping_add(self.size as u32);
-            }
-            Transport::Udp => {
-                put_u16(&mut self.head, at + udp::LENGTH, length)?;
-                sum.add_word(length);
-            }
+        let mut flags = self.flags;
+        if !last {
+            flags &= !u16::from(tcp::FIN | tcp::PSH);
         }
-        Some(sum)
-    }
-}
-
-/// The sum of the pseudo header without the length. A partial checksum holds it, with the length that the kernel takes out again as
-/// well; the addresses in the header need not be those that it sums (a routing header of IPv6 has another destination).
-fn pseudo_sum(frame: &[u8], header: &VnetHeader, layout: Layout) -> Option<Sum> {
-    if !is_partial(header) {
-        let addresses = match layout.network {
-            Network::V4 => layout.network_at + ipv4::ADDRESSES..layout.network_at + ipv4::HEADER,
-            Network::V6 => layout.network_at + ipv6::ADDRESSES..layout.network_at + ipv6::HEADER,
+        if !first {
+            flags &= !u16::from(tcp::CWR);
+        }
+        let sequence = ((self.sequence >> 16) as u16, self.sequence as u16);
+        self.changes.push(at + tcp::SEQUENCE, sequence.0, sequence.1);
+        self.changes.push(at + tcp::DATA_OFFSET, flags, self.window);
+        let checksum = match payload {
+            Some(payload) => {
+                let mut sum = self.transport_sum;
+                for word in [length, sequence.0, sequence.1, flags] {
+                    sum.add_word(word);
+                }
+                sum.add(payload);
+                sum.checksum()
+            }
+            None => self.partial_checksum(length),
         };
-        return Some(Sum::pseudo_header(frame.get(addresses)?, layout.transport.protocol(), 0));
+        self.changes.push(at + tcp::CHECKSUM, checksum, self.urgent);
+        // Below 2^16.
+        self.sequence = self.sequence.wrapping_add(self.size as u32);
     }
-    let length = match layout.transport {
-        // Frames are shorter than 4 GiB.
-        Transport::Tcp => (frame.len() - layout.transport_at) as u32,
-        Transport::Udp => u32::from(get_u16(frame, layout.transport_at + udp::LENGTH)?),
-    };
-    let mut sum = Sum::default();
-    sum.add_word(get_u16(frame, layout.transport_at + layout.transport.checksum())?);
-    sum.remove_word((length >> 16) as u16);
-    sum.remove_word(length as u16);
-    Some(sum)
-}
 
-fn is_partial(header: &VnetHeader) -> bool {
-    header.flags & VnetHeader::NEEDS_CSUM != 0
+    /// `payload` for a complete checksum.
+    #[inline]
+    fn change_udp(&mut self, length: u16, payload: Option<&[u8]>) {
+        let checksum = match payload {
+            Some(payload) => {
+                let mut sum = self.transport_sum;
+                sum.add_word(length);
+                sum.add_word(length);
+                sum.add(payload);
+                sum.udp_checksum()
+            }
+            None => self.partial_checksum(length),
+        };
+        self.changes.push(self.layout.transport_at + udp::LENGTH, length, checksum);
+    }
+
+    #[inline]
+    fn partial_checksum(&self, length: u16) -> u16 {
+        let mut sum = self.pseudo_sum;
+        sum.add_word(length);
+        sum.fold()
+    }
 }

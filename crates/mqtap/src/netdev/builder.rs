@@ -111,6 +111,7 @@ fn set(options: &mut Options, option: OptionName, text: String) -> Result<(), Op
             let choices = [Engine::Auto, Engine::Syscall, Engine::IoUring];
             options.engine = choice(option, text, choices, Engine::as_str, Engine::CHOICES)?;
         }
+        Name::Segment => options.segment = switch(option, text)?,
     }
     Ok(())
 }

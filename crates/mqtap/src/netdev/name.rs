@@ -62,6 +62,8 @@ pub enum OptionName {
     Mtu,
     /// `engine`, which QEMU does not have.
     Engine,
+    /// `segment`, which QEMU does not have.
+    Segment,
 }
 
 impl OptionName {
@@ -94,6 +96,7 @@ impl OptionName {
         Self::Mac,
         Self::Mtu,
         Self::Engine,
+        Self::Segment,
     ];
 
     /// The name as written in the option string.
@@ -126,6 +129,7 @@ impl OptionName {
             Self::Mac => "mac",
             Self::Mtu => "mtu",
             Self::Engine => "engine",
+            Self::Segment => "segment",
         }
     }
 
@@ -142,7 +146,10 @@ impl OptionName {
 
     /// Whether the value is on or off, so that the bare name may stand for `on`.
     pub(super) const fn is_switch(self) -> bool {
-        matches!(self, Self::VnetHdr | Self::Vhost | Self::Vhostforce | Self::Exclusive | Self::Persist)
+        matches!(
+            self,
+            Self::VnetHdr | Self::Vhost | Self::Vhostforce | Self::Exclusive | Self::Persist | Self::Segment
+        )
     }
 
     /// Whether a comma can be part of a sensible value (written `,,`).
@@ -180,6 +187,7 @@ impl OptionName {
             Self::Mac => "mac=02:00:00:00:00:01",
             Self::Mtu => "mtu=9000",
             Self::Engine => "engine=auto",
+            Self::Segment => "segment=off",
         }
     }
 }

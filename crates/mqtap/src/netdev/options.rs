@@ -80,6 +80,9 @@ pub struct Options {
     pub mtu: Option<u32>,
     /// `engine`: how `mqtap serve` writes bursts of frames to the interface. Not in QEMU.
     pub engine: Engine,
+    /// `segment`: whether `mqtap serve` takes super-frames apart that the guest's driver does not take, or has the kernel do so before it gives
+    /// them. Not in QEMU.
+    pub segment: bool,
 }
 
 impl Options {
@@ -112,6 +115,7 @@ impl Options {
             mac: None,
             mtu: None,
             engine: Engine::default(),
+            segment: true,
         }
     }
 

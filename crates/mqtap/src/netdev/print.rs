@@ -63,6 +63,8 @@ impl Options {
             Name::Mtu => Value::Number(self.mtu?.into()),
             Name::Engine if self.engine == Engine::default() => return None,
             Name::Engine => text(&self.engine.as_str()),
+            Name::Segment if self.segment => return None,
+            Name::Segment => Value::Switch(false),
         })
     }
 }

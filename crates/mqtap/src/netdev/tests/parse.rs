@@ -24,7 +24,7 @@ fn only_the_id_is_needed() {
 fn every_option_reaches_its_field() {
     let options = parsed(
         "tap,id=hn0,ifname=tap7,fd=10,fds=3:4,queues=2,script=/etc/up,downscript=no,br=br0,helper=/usr/lib/h,sndbuf=1M,vnet_hdr=off,\
-         vhost=on,vhostfd=11,vhostfds=5:6,vhostforce=yes,poll-us=50,carrier=on,exclusive=on,qdisc=mq,engine=io_uring",
+         vhost=on,vhostfd=11,vhostfds=5:6,vhostforce=yes,poll-us=50,carrier=on,exclusive=on,qdisc=mq,engine=io_uring,segment=off",
     );
     let mut expected = named("hn0");
     expected.ifname = "tap7".parse().unwrap();
@@ -46,6 +46,7 @@ fn every_option_reaches_its_field() {
     expected.exclusive = true;
     expected.qdisc = Qdisc::Mq;
     expected.engine = Engine::IoUring;
+    expected.segment = false;
     assert_eq!(options, expected);
 }
 
@@ -156,7 +157,7 @@ fn unknown_options_and_what_was_meant() {
     ] {
         says(&refused(&format!("tap,id=a,{typed}=1")), &[&format!("did you mean `{meant}`?")]);
     }
-    says(&refused("tap,id=a,frobnicate=1"), &["the options are `type`, `id`", " and `engine`"]);
+    says(&refused("tap,id=a,frobnicate=1"), &["the options are `type`, `id`", " and `segment`"]);
     says(&refused("tap,id=a,mac=52:54:0:0:0:1"), &["the NIC"]);
     says(&refused("tap,id=a,nonsense"), &["`nonsense`"]);
     says(&refused("tap,id=a,nofoo"), &["`nofoo`"]);

@@ -96,6 +96,7 @@ prop_compose! {
         exclusive in any::<bool>(),
         qdisc in prop::sample::select(vec![Qdisc::Noqueue, Qdisc::Mq]),
         engine in prop::sample::select(vec![Engine::Auto, Engine::Syscall, Engine::IoUring]),
+        segment in any::<bool>(),
     ) -> Options {
         let mut options = sources;
         options.id = Id::new(id).unwrap();
@@ -109,6 +110,7 @@ prop_compose! {
         options.exclusive = exclusive;
         options.qdisc = qdisc;
         options.engine = engine;
+        options.segment = segment;
         options
     }
 }
