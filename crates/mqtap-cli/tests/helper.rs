@@ -28,6 +28,7 @@ tests!(
     wrong_usage_is_exit_status_2,
     a_user_gets_queues_by_the_capability_of_the_file,
     the_capability_of_the_file_is_for_the_helper_only,
+    the_capability_of_a_service_is_its_own,
     a_user_does_not_choose_the_access_list,
     a_user_is_not_told_what_he_may_not_read,
     must_not_be_set_user_id,
@@ -353,6 +354,25 @@ fn the_capability_of_the_file_is_for_the_helper_only() -> TestResult {
     let links = ip("-oneline link show")?;
     assert!(links.contains("tap5") && !links.contains("tap6") && !links.contains("master"), "{links}");
     Ok(())
+}
+
+/// As of a service with `AmbientCapabilities=` and `NoNewPrivileges=`: the file gives nothing that was not there.
+fn the_capability_of_a_service_is_its_own() -> TestResult {
+    prepare("allow all\n")?;
+    let user = user!();
+    let mut service = Command::new("setpriv");
+    service.args(["--reuid", UID, "--regid", UID, "--clear-groups", "--no-new-privs"]);
+    service.args(["--inh-caps=+net_admin", "--ambient-caps=+net_admin"]).arg(user.program());
+    output(service.args(["create", "tap6"]))?;
+    assert!(ip("link show tap6").is_ok());
+    ip("link del tap6")?;
+    // By way of a shell: `setpriv` itself has all capabilities to the end.
+    let mut without = Command::new("setpriv");
+    without.args(["--reuid", UID, "--regid", UID, "--clear-groups", "--inh-caps=-all", "--no-new-privs"]);
+    without.args(["sh", "-c", "exec \"$0\" \"$@\""]).arg(user.program());
+    let error = failure(&mut exec(without, "tap,id=a,helper=mqtap,queues=2", "true"));
+    assert!(error.contains("no_new_privs"), "{error}");
+    nothing_is_left()
 }
 
 fn a_user_does_not_choose_the_access_list() -> TestResult {

@@ -30,11 +30,14 @@ pub enum Error {
     },
     /// No CAP_NET_ADMIN.
     #[error(
-        "the helper has no CAP_NET_ADMIN; give it to its file, as root: `setcap cap_net_admin+ep {}`", .program.display()
+        "the helper has no CAP_NET_ADMIN; give it to its file, as root: `setcap cap_net_admin+ep {}`{}", .program.display(),
+        if *.no_new_privileges { ", and start mqtap without no_new_privs (NoNewPrivileges= of systemd), which keeps it from having that" } else { "" }
     )]
     NoCapability {
         /// The program.
         program: PathBuf,
+        /// Whether it could not have had it from the file (PR_SET_NO_NEW_PRIVS).
+        no_new_privileges: bool,
     },
     /// A number that is no inherited descriptor.
     #[error("--fd: {0}")]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::Error;
 use crate::sys::{self, NetAdmin};
 
-/// Whether this process has privileges that whoever started it has not (`AT_SECURE`, getauxval(3)): its file has capabilities,
-/// or is set-user-ID or set-group-ID.
+/// Whether this process has privileges that whoever started it may not have: its file has capabilities, or is set-user-ID or
+/// set-group-ID (`AT_SECURE`, getauxval(3)), and the one who started it has not renounced that (PR_SET_NO_NEW_PRIVS).
 #[must_use]
 pub fn is_elevated() -> bool {
     sys::is_elevated()
@@ -36,7 +36,7 @@ impl Privilege {
     pub(super) fn with<T>(self, act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         if !self.held {
             let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("mqtap"));
-            return Err(Error::NoCapability { program });
+            return Err(Error::NoCapability { program, no_new_privileges: sys::gains_nothing() });
         }
         sys::keep_net_admin(NetAdmin::InForce).map_err(failed)?;
         let result = act();

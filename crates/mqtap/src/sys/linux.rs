@@ -19,7 +19,7 @@ pub(crate) use look::{
 };
 pub(crate) use node::{device_number, hardware_address, node_number, open_node};
 pub(crate) use passing::{MAX_PASSED, receive_descriptors, send_descriptors};
-pub(crate) use privilege::{is_elevated, keep_net_admin};
+pub(crate) use privilege::{gains_nothing, is_elevated, keep_net_admin};
 pub(crate) use probe::{in_private_child, try_io_uring};
 pub(crate) use program::programs;
 pub(crate) use spawn::spawn;

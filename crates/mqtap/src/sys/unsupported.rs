@@ -99,6 +99,10 @@ pub(crate) fn is_elevated() -> bool {
     false
 }
 
+pub(crate) fn gains_nothing() -> bool {
+    false
+}
+
 pub(crate) fn keep_net_admin(_: NetAdmin) -> Result<bool, Errno> {
     Err(Errno::NOSYS)
 }

@@ -1,14 +1,21 @@
 //! Capabilities: capabilities(7).
 
 use rustix::io::Errno;
-use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, no_new_privs, set_capabilities};
 
 use crate::sys::NetAdmin;
 
 /// Whether the program's file gave this process privileges.
 pub(crate) fn is_elevated() -> bool {
     // SAFETY: getauxval(3) takes a number and reads what the kernel gave the process when it began.
-    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+    let secure = unsafe { libc::getauxval(libc::AT_SECURE) != 0 };
+    secure && !gains_nothing()
+}
+
+/// Whether no file gives this process anything that its parent had not (PR_SET_NO_NEW_PRIVS, security/commoncap.c:
+/// `cap_bprm_creds_from_file`). Then it may look as if one did: ambient capabilities become those of the file, if it has the same.
+pub(crate) fn gains_nothing() -> bool {
+    no_new_privs().unwrap_or(false)
 }
 
 /// Gives up every capability of this thread but CAP_NET_ADMIN, and does with that what is said. False if there is none, and
