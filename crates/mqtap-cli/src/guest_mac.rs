@@ -1,8 +1,16 @@
 //! The address of the guest, which is not that of the tap, except where it must be.
 
-use mqtap::{MacAddress, TapDevice};
+use mqtap::netdev::Options;
+use mqtap::{MacAddress, NameRequest, TapDevice, inspect};
 
 use crate::Error;
+
+/// The guest's address where it follows from an interface that is not open yet.
+pub(crate) fn of_existing(options: &Options) -> Option<MacAddress> {
+    let NameRequest::Exact(name) = options.ifname else { return None };
+    let tap = inspect::find(name, options.netns.as_ref()).ok()?;
+    if tap.kind.is_on_another_interface() { tap.link.mac } else { None }
+}
 
 /// The guest's address, as it was given, or as it follows from the interface.
 pub(crate) fn of(device: &TapDevice, given: Option<MacAddress>) -> Result<Option<MacAddress>, Error> {

@@ -103,7 +103,8 @@ impl Plan {
             .zip(&macs)
             .map(|(options, mac)| {
                 let told = Handover::numbered(options, first, options.wants_vhost());
-                with_mac(told, *mac, &mut first)
+                let mac = mac.or_else(|| guest_mac::of_existing(options));
+                with_mac(told, mac, &mut first)
             })
             .collect();
         filled(&arguments.command, &netdevs)?;
