@@ -24,6 +24,15 @@ fn named(queues: u16) -> OpenOptions {
     OpenOptions { name: "macvtap0".parse().unwrap(), queues, ..OpenOptions::default() }
 }
 
+/// `macvtap0` on top of `v0`, whose other end is `v1`. False where there can be none.
+fn stage() -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+    let possible = private()?;
+    if possible {
+        macvtap("macvtap0", "v0", "v1")?;
+    }
+    Ok(possible)
+}
+
 fn find(name: &str) -> Option<Link> {
     Links::open().unwrap().find(name.parse().unwrap()).unwrap()
 }
@@ -67,10 +76,9 @@ fn spread(
 }
 
 fn queues_are_opened_by_the_name_of_the_interface() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     let tap = TapDevice::open(&named(4))?;
     assert_eq!((tap.kind(), tap.queue_count(), tap.name().as_str()), (Kind::Macvtap, 4, "macvtap0"));
     assert!(tap.has_vnet_header() && tap.is_persistent() && tap.is_multi_queue());
@@ -89,10 +97,9 @@ fn queues_are_opened_by_the_name_of_the_interface() -> TestResult {
 }
 
 fn what_is_written_leaves_by_the_interface_below() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     let tap = TapDevice::open(&named(2))?;
     ip("address add 10.8.0.1/24 dev v1")?;
     let (own, host) = (find("macvtap0").unwrap().mac.unwrap(), find("v1").unwrap().mac.unwrap());
@@ -122,10 +129,9 @@ fn what_is_written_leaves_by_the_interface_below() -> TestResult {
 }
 
 fn header_sizes_are_set_on_each_queue() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     let tap = TapDevice::open(&named(4))?;
     for size in [VnetHeaderSize::Modern12, VnetHeaderSize::Legacy10, VnetHeaderSize::Hash20] {
         tap.set_vnet_header_size(size)?;
@@ -138,10 +144,9 @@ fn header_sizes_are_set_on_each_queue() -> TestResult {
 }
 
 fn a_header_is_left_out_if_nobody_wants_it() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     let tap = TapDevice::open(&OpenOptions { vnet_header: VnetHeaderMode::Off, ..named(2) })?;
     assert!(!tap.has_vnet_header() && tap.supported_offloads().is_empty());
     send_flows(16)?;
@@ -150,10 +155,9 @@ fn a_header_is_left_out_if_nobody_wants_it() -> TestResult {
 }
 
 fn trap_c_flags_and_offloads_of_former_users_are_not_kept() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     let first = TapDevice::open(&named(1))?;
     let all = first.set_offloads(Offloads::CSUM | Offloads::TSO4 | Offloads::TSO6)?;
     assert!(all.contains(Offloads::CSUM | Offloads::TSO4 | Offloads::TSO6), "{all}");
@@ -175,10 +179,9 @@ fn trap_c_flags_and_offloads_of_former_users_are_not_kept() -> TestResult {
 }
 
 fn attach_and_detach_work_by_tunsetqueue() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     let tap = TapDevice::open(&named(4))?;
     for active in [1, 3, 2, 4, 1] {
         tap.attach_first(active)?;
@@ -204,10 +207,9 @@ fn attach_and_detach_work_by_tunsetqueue() -> TestResult {
 }
 
 fn what_waits_in_a_queue_goes_when_it_is_detached() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     let tap = TapDevice::open(&named(1))?;
     send_flows(20)?;
     tap.queues()[0].detach()?;
@@ -223,10 +225,9 @@ fn what_waits_in_a_queue_goes_when_it_is_detached() -> TestResult {
 }
 
 fn there_are_256_queues_and_not_more() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     let all = TapDevice::open(&named(256))?;
     let error = TapDevice::open(&named(1)).unwrap_err();
     assert!(matches!(error, Error::TooManyQueues { queue: 0, .. }), "{error}");
@@ -236,10 +237,9 @@ fn there_are_256_queues_and_not_more() -> TestResult {
 }
 
 fn the_end_is_noticed() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     let tap = TapDevice::open(&named(2))?;
     let end = tap.watch_end()?.unwrap();
     assert!(!end.is_gone());
@@ -269,10 +269,9 @@ fn follow(error: &Error) -> TestResult {
 }
 
 fn a_missing_node_is_an_error_with_the_remedy() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     std::fs::remove_file(macvtap_node("macvtap0")?)?;
     let error = TapDevice::open(&named(2)).unwrap_err();
     assert!(matches!(error, Error::NodeMissing { number: Some(_), .. }), "{error}");
@@ -284,10 +283,9 @@ fn a_missing_node_is_an_error_with_the_remedy() -> TestResult {
 }
 
 fn a_node_of_another_interface_is_not_opened() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     macvtap("other", "v2", "v3")?;
     std::fs::remove_file(macvtap_node("macvtap0")?)?;
     node(&macvtap_node("macvtap0")?, macvtap_number("other")?)?;
@@ -302,10 +300,9 @@ fn a_node_of_another_interface_is_not_opened() -> TestResult {
 }
 
 fn a_node_that_may_not_be_opened_is_an_error_with_the_remedy() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     ip("link add link v0 name macvtap1 type macvtap mode bridge")?;
     let path = macvtap_node("macvtap0")?;
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o000))?;
@@ -367,10 +364,9 @@ fn netns_is_where_the_interface_is_looked_for() -> TestResult {
 }
 
 fn options_that_make_no_sense_are_errors() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     ip("link add br0 type bridge")?;
     for (option, why) in [
         ("carrier=on", "the carrier of the interface that it stands on"),
@@ -406,10 +402,9 @@ fn options_that_make_no_sense_are_errors() -> TestResult {
 }
 
 fn a_send_buffer_is_set_on_each_queue() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     let tap = TapDevice::open(&OpenOptions { send_buffer: Some(1 << 16), ..named(3) })?;
     for queue in tap.queues() {
         assert_eq!(queue.send_buffer_limit()?, Some(1 << 16));
@@ -428,10 +423,9 @@ fn as_inherited(queue: &TapQueue) -> i32 {
 }
 
 fn open_queues_are_adopted() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     let first = TapDevice::open(&named(3))?;
     first.set_vnet_header_size(VnetHeaderSize::Modern12)?;
     first.queues()[1].detach()?;
@@ -455,10 +449,9 @@ fn open_queues_are_adopted() -> TestResult {
 }
 
 fn adopted_queues_are_of_one_interface_that_is_here() -> TestResult {
-    if !private()? {
+    if !stage()? {
         return Ok(());
     }
-    macvtap("macvtap0", "v0", "v1")?;
     macvtap("other", "v2", "v3")?;
     let one = TapDevice::open(&named(1))?;
     let name: InterfaceName = "other".parse()?;

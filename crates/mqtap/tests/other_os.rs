@@ -3,6 +3,7 @@
 //! Run it with `RUSTFLAGS='--cfg mqtap_other_os' cargo test -p mqtap --lib --test other_os`.
 #![cfg(mqtap_other_os)]
 
+use mqtap::create::{CreateOptions, create, delete};
 use mqtap::device::Error;
 use mqtap::features::Features;
 use mqtap::netdev::{self, Netdev};
@@ -48,5 +49,17 @@ fn netdevs_parse_and_do_not_open() {
         let options: netdev::Options = text.parse().unwrap();
         let error = Netdev::open(&options).unwrap_err();
         assert!(matches!(error, netdev::Error::Device { source: Error::Unsupported, .. }), "{error}");
+    }
+}
+
+#[test]
+fn taps_that_stay_are_unsupported() {
+    let made = create(&CreateOptions::new("tap0".parse().unwrap())).unwrap_err();
+    let elsewhere = Some("blue".parse().unwrap());
+    let there =
+        create(&CreateOptions { namespace: elsewhere, ..CreateOptions::new("tap0".parse().unwrap()) });
+    let deleted = delete("tap0".parse().unwrap(), None).unwrap_err();
+    for error in [made, there.unwrap_err(), deleted] {
+        assert_eq!(error.to_string(), "tap devices are supported on Linux only");
     }
 }

@@ -129,6 +129,19 @@ pub(crate) fn variants_of_rings_carry_every_byte() -> TestResult {
     Ok(())
 }
 
+/// On which of the four pairs frames come in, when 64 flows do.
+pub(crate) fn spread_of_64_flows(driver: &mut Driver, socket: &UdpSocket) -> Result<BTreeSet<u16>> {
+    for port in 0..64 {
+        socket.send_to(b"flow", (Ipv4Addr::new(10, 9, 1, 2), 6000 + port))?;
+    }
+    let mut arrived = Vec::new();
+    eventually("all 64 flows arrive", || {
+        arrived.extend(received(driver, 4).unwrap());
+        arrived.iter().filter(|(_, payload)| payload == b"flow").count() == 64
+    })?;
+    Ok(arrived.iter().map(|(pair, _)| *pair).collect())
+}
+
 pub(crate) fn pairs_that_are_not_enabled_get_nothing() -> TestResult {
     let daemon = Daemon::start("tap,id=hn0,ifname=tap0,queues=4", &[])?;
     address("tap0", 1)?;
@@ -139,15 +152,7 @@ pub(crate) fn pairs_that_are_not_enabled_get_nothing() -> TestResult {
         assert_eq!(queues("tap0")?, (active.into(), u64::from(4 - active)));
         let before = daemon.counters("hn0")?;
         received(&mut driver, 4)?;
-        for port in 0..64 {
-            socket.send_to(b"flow", (Ipv4Addr::new(10, 9, 1, 2), 6000 + port))?;
-        }
-        let mut arrived = Vec::new();
-        eventually("all 64 flows arrive", || {
-            arrived.extend(received(&mut driver, 4).unwrap());
-            arrived.iter().filter(|(_, payload)| payload == b"flow").count() == 64
-        })?;
-        let pairs: BTreeSet<u16> = arrived.iter().map(|(pair, _)| *pair).collect();
+        let pairs = spread_of_64_flows(&mut driver, &socket)?;
         assert!(pairs.iter().all(|pair| *pair < active), "{active} active, frames on {pairs:?}");
         let after = daemon.counters("hn0")?;
         for pair in usize::from(active)..4 {

@@ -1,6 +1,5 @@
 //! Taps elsewhere than where the daemon is, and of another kind.
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use mqtap_driver::protocol::feature;
@@ -9,7 +8,7 @@ use mqtap_test_support::{Elsewhere, TestResult, devices, eventually, ip};
 use nix::sys::signal::Signal;
 
 use super::daemon::{Daemon, address, queues, settle};
-use super::datapath::{exercise, host_socket, path, received};
+use super::datapath::{exercise, host_socket, path, received, spread_of_64_flows};
 
 pub(crate) fn netns_has_the_tap_and_its_frames() -> TestResult {
     let elsewhere = Elsewhere::new()?;
@@ -73,15 +72,7 @@ pub(crate) fn a_macvtap_carries_frames_on_the_enabled_pairs() -> TestResult {
                 let (n, _) = socket.recv_from(&mut buffer)?;
                 assert_eq!(&buffer[..n], pair.to_be_bytes());
             }
-            for port in 0..64 {
-                socket.send_to(b"flow", (Ipv4Addr::new(10, 9, 1, 2), 6000 + port))?;
-            }
-            let mut arrived = Vec::new();
-            eventually("all 64 flows arrive", || {
-                arrived.extend(received(&mut driver, 4).unwrap());
-                arrived.iter().filter(|(_, payload)| payload == b"flow").count() == 64
-            })?;
-            let pairs: BTreeSet<u16> = arrived.iter().map(|(pair, _)| *pair).collect();
+            let pairs = spread_of_64_flows(&mut driver, &socket)?;
             assert_eq!(pairs, (0..active).collect(), "{active} active");
         }
         let large = vec![7; 1400];

@@ -77,7 +77,7 @@ tests!(
     mac_and_mtu_are_there_when_the_script_runs,
     mac_and_mtu_go_before_what_the_bridge_would_have,
     an_interface_that_exists_must_agree_and_is_not_changed,
-    netns_is_where_the_interface_and_all_its_settings_are,
+    trap_h_netns_is_where_the_interface_and_all_its_settings_are,
     netns_is_where_bridge_and_script_are,
     netns_is_a_name_a_path_or_a_process,
     netns_that_does_not_exist_is_an_error,

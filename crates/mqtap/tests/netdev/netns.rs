@@ -24,8 +24,8 @@ impl Drop for Running {
     }
 }
 
-/// Trap H: the namespace of a queue is that in which `/dev/net/tun` was opened.
-pub(crate) fn netns_is_where_the_interface_and_all_its_settings_are() -> TestResult {
+/// The namespace of a queue is that in which `/dev/net/tun` was opened.
+pub(crate) fn trap_h_netns_is_where_the_interface_and_all_its_settings_are() -> TestResult {
     let elsewhere = Elsewhere::new()?;
     let there = elsewhere.path();
     let text = format!(
