@@ -77,7 +77,7 @@ pub(crate) struct Arguments {
 
 const NOTES: &str = "\
 Examples:
-  mqtap create tap0 --multi-queue --vnet-hdr --owner alice --bridge br0 --up
+  mqtap create tap0 --multi-queue --vnet-hdr --owner alice --bridge br0
   mqtap create vm%d --multi-queue --vnet-hdr --group kvm
   mqtap create dev tap0 mode tap multi_queue vnet_hdr user alice
   mqtap create tap0 --multi-queue --if-not-exists --json

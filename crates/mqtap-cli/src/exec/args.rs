@@ -4,9 +4,9 @@ use std::ffi::OsString;
 
 use clap::{Args, ValueHint};
 use mqtap::MacAddress;
+use mqtap::account::Account;
 use mqtap::netdev::Options;
 
-use super::identity::{Group, User};
 use crate::per_nic::PerNic;
 
 /// Open netdevs and run a command that inherits them.
@@ -31,11 +31,11 @@ pub(crate) struct Arguments {
 
     /// Run the command as this user, by name or number, with the groups that the user is in.
     #[arg(long, value_hint = ValueHint::Username)]
-    pub(crate) user: Option<User>,
+    pub(crate) user: Option<Account>,
 
     /// Run the command with this group, by name or number, as its main group.
     #[arg(long)]
-    pub(crate) group: Option<Group>,
+    pub(crate) group: Option<Account>,
 
     /// Run the command without any capability, and without a way to get one back.
     #[arg(long)]

@@ -2,59 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::str::FromStr;
 
+use mqtap::account::Account;
+use nix::errno::Errno as Named;
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::Error;
-
-/// `--user`, found among the users of the system.
-#[derive(Clone, Debug)]
-pub(crate) struct User {
-    uid: u32,
-    /// Main group and name, if the system knows the user.
-    known: Option<(u32, String)>,
-}
-
-impl FromStr for User {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let lookup = |errno| format!("cannot look up user {text}: {errno}");
-        let found = match text.parse() {
-            Ok(uid) => nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).map_err(lookup)?,
-            Err(_) => nix::unistd::User::from_name(text).map_err(lookup)?,
-        };
-        match (found, text.parse()) {
-            (Some(user), _) => {
-                Ok(Self { uid: user.uid.as_raw(), known: Some((user.gid.as_raw(), user.name)) })
-            }
-            (None, Ok(uid)) if uid != u32::MAX => Ok(Self { uid, known: None }),
-            _ => Err(format!("there is no user {text}")),
-        }
-    }
-}
-
-/// `--group`, found among the groups of the system.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Group(u32);
-
-impl FromStr for Group {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match nix::unistd::Group::from_name(text) {
-            Ok(Some(group)) => Ok(Self(group.gid.as_raw())),
-            Ok(None) => match text.parse() {
-                Ok(gid) if gid != u32::MAX => Ok(Self(gid)),
-                _ => Err(format!("there is no group {text}")),
-            },
-            Err(errno) => Err(format!("cannot look up group {text}: {errno}")),
-        }
-    }
-}
 
 /// User, main group and further groups of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,29 +21,34 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// Who runs as `user` and `group`: a user is in the groups that the system says; a group without a user is the only one.
-    pub(crate) fn find(user: Option<&User>, group: Option<Group>) -> Result<Option<Self>, String> {
+    pub(crate) fn find(user: Option<&Account>, group: Option<&Account>) -> Result<Option<Self>, Error> {
+        let group = group.map(Account::group_id).transpose()?;
         let Some(user) = user else {
             let uid = rustix::process::getuid().as_raw();
-            return Ok(group.map(|Group(gid)| Self { uid, gid, groups: vec![gid] }));
+            return Ok(group.map(|gid| Self { uid, gid, groups: vec![gid] }));
         };
-        let (own, name) = user.known.as_ref().map_or((None, None), |(gid, name)| (Some(*gid), Some(name)));
-        let Some(gid) = group.map(|Group(gid)| gid).or(own) else {
-            return Err(format!(
-                "user {} is in no group that the system knows; say which with --group",
-                user.uid
-            ));
+        let uid = user.user_id()?;
+        let known = match user {
+            Account::Name(name) => nix::unistd::User::from_name(name),
+            Account::Id(uid) => nix::unistd::User::from_uid((*uid).into()),
         };
-        let groups = match name {
-            Some(name) => {
-                let failed = |errno| format!("cannot look up the groups of {name}: {errno}");
-                let text = CString::new(name.as_str()).map_err(|_| failed(nix::errno::Errno::EINVAL))?;
-                let groups =
-                    nix::unistd::getgrouplist(&text, nix::unistd::Gid::from_raw(gid)).map_err(failed)?;
+        let known = known.map_err(|errno| format!("cannot look up user {user}: {errno}"))?;
+        let own = known.as_ref().map(|known| known.gid.as_raw());
+        let Some(gid) = group.or(own) else {
+            return Err(
+                format!("user {user} is in no group that the system knows; say which with --group").into()
+            );
+        };
+        let groups = match known {
+            Some(known) => {
+                let name = CString::new(known.name)?;
+                let groups = nix::unistd::getgrouplist(&name, gid.into())
+                    .map_err(|errno| format!("cannot look up the groups of user {user}: {errno}"))?;
                 groups.into_iter().map(nix::unistd::Gid::as_raw).collect()
             }
             None => vec![gid],
         };
-        Ok(Some(Self { uid: user.uid, gid, groups }))
+        Ok(Some(Self { uid, gid, groups }))
     }
 
     /// Makes the calling thread, which must be the only one, somebody else for good.
@@ -99,7 +59,7 @@ impl Identity {
                 Errno::INVAL => ", because it does not exist in this user namespace",
                 _ => "",
             };
-            format!("cannot become {what}: {errno}{remedy}").into()
+            format!("cannot become {what}: {}{remedy}", Named::from_raw(errno.raw_os_error())).into()
         };
         let set: BTreeSet<u32> = self.groups.iter().copied().collect();
         let now = rustix::process::getgroups()?.into_iter().map(Gid::as_raw).collect::<BTreeSet<_>>();

@@ -126,11 +126,15 @@ impl Launch {
 
 /// Exit status and text for a command that could not be run, as shells and `env` have it.
 pub(crate) fn describe(program: &Path, error: &io::Error) -> (u8, String) {
-    let text = match error.kind() {
+    let program = match error.kind() {
         io::ErrorKind::NotFound if program.components().count() == 1 => {
-            format!("cannot run {}: not found in PATH", program.display())
+            return (127, format!("cannot run {}: there is no such program in PATH", program.display()));
         }
-        _ => format!("cannot run {}: {error}", program.display()),
+        _ => program.display(),
+    };
+    let text = match error.raw_os_error() {
+        Some(errno) => format!("cannot run {program}: {}", nix::errno::Errno::from_raw(errno)),
+        None => format!("cannot run {program}: {error}"),
     };
     let status = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
     (status, text)

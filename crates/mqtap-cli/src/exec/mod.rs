@@ -108,7 +108,8 @@ impl Plan {
             })
             .collect();
         filled(&arguments.command, &netdevs)?;
-        let identity = Identity::find(arguments.user.as_ref(), arguments.group)?;
+        let identity = Identity::find(arguments.user.as_ref(), arguments.group.as_ref())
+            .map_err(|error| error.to_string())?;
         Ok(Self { netdevs, macs, identity })
     }
 

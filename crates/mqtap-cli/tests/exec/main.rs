@@ -27,6 +27,7 @@ mqtap_test_support::tests!(
     wrong_usage_is_2_and_opens_nothing,
     a_netdev_is_undone_after_the_command,
     scripts_are_run_before_and_after_the_command,
+    netdevs_are_undone_in_reverse,
     a_child_inherits_as_well,
     the_status_is_passed_on,
     signals_are_passed_on,

@@ -20,10 +20,10 @@ pub(crate) fn the_status_is_that_of_the_command() -> TestResult {
 
 pub(crate) fn commands_that_cannot_run_are_127_and_126() -> TestResult {
     for (command, status, expected) in [
-        ("mqtap-no-such-command", 127, "not found in PATH"),
-        ("/nowhere/mqtap", 127, "No such file"),
-        ("/etc/passwd", 126, "Permission denied"),
-        ("/", 126, "Permission denied"),
+        ("mqtap-no-such-command", 127, "no such program in PATH"),
+        ("/nowhere/mqtap", 127, "ENOENT: No such file"),
+        ("/etc/passwd", 126, "EACCES: Permission denied"),
+        ("/", 126, "EACCES: Permission denied"),
     ] {
         let output = exec(&["tap,id=hn0,ifname=tap0"]).env("PATH", PATH).args(["--", command]).output()?;
         let (stdout, stderr) = texts(&output)?;

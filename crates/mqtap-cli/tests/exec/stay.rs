@@ -56,6 +56,22 @@ pub(crate) fn scripts_are_run_before_and_after_the_command() -> TestResult {
     eventually("the taps are gone", || ip("link show tap0").is_err())
 }
 
+/// Also if the command cannot be run.
+pub(crate) fn netdevs_are_undone_in_reverse() -> TestResult {
+    let scripts = Scripts::new()?;
+    let down = scripts.script("down", "ip link show $1 >/dev/null && echo down $1 >>$dir/log")?;
+    let netdevs = ["a", "b"].map(|id| format!("tap,id={id},ifname=tap-{id},downscript={down}"));
+    for (command, status) in [("false", 1), ("mqtap-no-such-command", 127)] {
+        let mut exec = exec(&netdevs.each_ref().map(String::as_str));
+        let output = exec.env("PATH", PATH).args(["--", command]).output()?;
+        assert_eq!(output.status.code(), Some(status), "{}", texts(&output)?.1);
+        assert_eq!(scripts.written("log")?, "down tap-b\ndown tap-a\n");
+        std::fs::remove_file(scripts.file("log"))?;
+        assert!(ip("link show tap-a").is_err() && ip("link show tap-b").is_err());
+    }
+    Ok(())
+}
+
 pub(crate) fn a_child_inherits_as_well() -> TestResult {
     bridge()?;
     let listed = lines(exec(&[ON_BRIDGE, "tap,id=b,ifname=tap1"]).args(["--", "sh", "-c", LIST]))?;
