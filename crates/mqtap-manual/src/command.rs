@@ -2,7 +2,7 @@
 
 use clap::Command;
 use clap_mangen::Man;
-use clap_mangen::roff::{Inline, Roff, bold, roman};
+use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::{Page, beginning, help};
 
@@ -21,14 +21,14 @@ pub(crate) fn pages(command: Command, date: &str) -> Vec<Page> {
     let mut command = command.disable_help_subcommand(true);
     command.build();
     let mut pages = Vec::new();
-    collect(&command, &command, date, &mut pages);
+    collect(&command, date, &mut pages);
     pages
 }
 
-fn collect(root: &Command, command: &Command, date: &str, pages: &mut Vec<Page>) {
-    pages.push(page(root, command, date));
+fn collect(command: &Command, date: &str, pages: &mut Vec<Page>) {
+    pages.push(page(command, date));
     for subcommand in visible(command) {
-        collect(root, subcommand, date, pages);
+        collect(subcommand, date, pages);
     }
 }
 
@@ -36,14 +36,14 @@ fn visible(command: &Command) -> impl Iterator<Item = &Command> {
     command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set())
 }
 
-fn page(root: &Command, command: &Command, date: &str) -> Page {
+fn page(command: &Command, date: &str) -> Page {
     let name = page_name(command);
     let mut roff = beginning(&name, '1', date);
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     roff.control("SH", ["NAME"]);
     roff.text([roman(format!("{name} - {}", about.trim_end_matches('.')))]);
     roff.control("SH", ["SYNOPSIS"]);
-    roff.text(synopsis(command));
+    synopsis(command, &mut roff);
 
     roff.control("SH", ["DESCRIPTION"]);
     let long = command.get_long_about().map(ToString::to_string).unwrap_or_default();
@@ -72,7 +72,6 @@ fn page(root: &Command, command: &Command, date: &str) -> Page {
     let after = command.get_after_long_help().or(command.get_after_help());
     help::render(&after.map(ToString::to_string).unwrap_or_default(), &mut roff);
     files(&name, &mut roff);
-    see_also(root, command, &mut roff);
     text.push_str(&roff.render());
     Page { name, section: '1', text }
 }
@@ -82,14 +81,18 @@ fn page_name(command: &Command) -> String {
     command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned()
 }
 
-/// How it is called, as its help says.
-fn synopsis(command: &Command) -> Vec<Inline> {
+/// How it is called, as its help says: in one way, or in one on each line.
+fn synopsis(command: &Command, roff: &mut Roff) {
     let usage = command.clone().render_usage().to_string();
-    let usage = usage.trim_start_matches("Usage:").trim();
     let called = command.get_bin_name().unwrap_or_else(|| command.get_name());
-    match usage.strip_prefix(called) {
-        Some(rest) => vec![bold(called), roman(rest)],
-        None => vec![roman(usage)],
+    for (index, line) in usage.trim_start_matches("Usage:").lines().enumerate() {
+        if index > 0 {
+            roff.control("br", []);
+        }
+        match line.trim().strip_prefix(called) {
+            Some(rest) => roff.text([bold(called), roman(rest)]),
+            None => roff.text([roman(line.trim())]),
+        };
     }
 }
 
@@ -111,28 +114,4 @@ fn files(page: &str, roff: &mut Roff) {
         roff.text([bold(*file)]);
         roff.text([roman(*what)]);
     }
-}
-
-fn see_also(root: &Command, command: &Command, roff: &mut Roff) {
-    let is_root = command.get_name() == root.get_name();
-    let mut pages: Vec<String> = if is_root {
-        visible(root).map(|subcommand| format!("{}(1)", page_name(subcommand))).collect()
-    } else {
-        vec![format!("{}(1)", page_name(root))]
-    };
-    if is_root || has_netdev(command) {
-        pages.push("mqtap-netdev(7)".to_owned());
-    }
-    roff.control("SH", ["SEE ALSO"]);
-    roff.text([roman(pages.join(", "))]);
-}
-
-fn has_netdev(command: &Command) -> bool {
-    command.get_arguments().any(|argument| argument.get_long() == Some("netdev"))
-}
-
-/// The pages of the commands that take a netdev.
-pub(crate) fn with_netdev(root: &Command) -> Vec<String> {
-    let commands = visible(root).filter(|command| has_netdev(command));
-    std::iter::once(root).chain(commands).map(|command| format!("{}(1)", page_name(command))).collect()
 }

@@ -9,44 +9,54 @@ use clap_mangen::roff::{Roff, roman};
 use crate::verbatim;
 
 pub(crate) fn render(help: &str, roff: &mut Roff) {
-    let mut block: Vec<&str> = Vec::new();
+    let mut block = Block::default();
     let mut is_first = true;
     for line in help.lines().chain([""]) {
         let title = title(line);
         if title.is_some() || line.trim().is_empty() {
-            is_first &= !flush(&mut block, is_first, roff);
+            is_first &= !std::mem::take(&mut block).write(is_first, roff);
         }
         match title {
             Some((title, rest)) => {
                 roff.control("SH", [title.to_uppercase().as_str()]);
                 is_first = true;
                 if !rest.is_empty() {
-                    roff.text([roman(rest)]);
+                    block = Block { lines: vec![rest], is_prose: true };
                 }
             }
             None if line.trim().is_empty() => {}
-            None => block.push(line),
+            None => block.lines.push(line),
         }
     }
 }
 
-/// Writes a block. True if there was one.
-fn flush(block: &mut Vec<&str>, is_first: bool, roff: &mut Roff) -> bool {
-    let Some(first) = block.first() else { return false };
-    let margin = indent(first);
-    if !is_first {
-        roff.control("PP", []);
+/// Lines without an empty one between them.
+#[derive(Default)]
+struct Block<'h> {
+    lines: Vec<&'h str>,
+    /// Whatever it looks like.
+    is_prose: bool,
+}
+
+impl Block<'_> {
+    /// True if there was something to write.
+    fn write(self, is_first: bool, roff: &mut Roff) -> bool {
+        let Some(first) = self.lines.first() else { return false };
+        let margin = indent(first);
+        if !is_first {
+            roff.control("PP", []);
+        }
+        let is_even = self.lines.iter().all(|line| indent(line) == margin);
+        let is_prose =
+            self.is_prose || is_even && first.trim_start().starts_with(|c: char| c.is_ascii_uppercase());
+        if is_prose {
+            roff.text([roman(self.lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join("\n"))]);
+        } else {
+            let margin = self.lines.iter().map(|line| indent(line)).min().unwrap_or_default();
+            verbatim(roff, self.lines.iter().map(|line| &line[margin..]));
+        }
+        true
     }
-    let is_prose = first.trim_start().starts_with(|c: char| c.is_ascii_uppercase())
-        && block.iter().all(|line| indent(line) == margin);
-    if is_prose {
-        roff.text([roman(block.iter().map(|line| line.trim()).collect::<Vec<_>>().join("\n"))]);
-    } else {
-        let margin = block.iter().map(|line| indent(line)).min().unwrap_or_default();
-        verbatim(roff, block.iter().map(|line| &line[margin..]));
-    }
-    block.clear();
-    true
 }
 
 fn indent(line: &str) -> usize {

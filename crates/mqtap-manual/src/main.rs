@@ -18,7 +18,22 @@ use clap::Parser;
 use clap_complete::Shell;
 use clap_mangen::roff::Roff;
 
-const OPTIONS: &str = include_str!("../../../docs/options.md");
+/// Pages that are one of `docs/`: name, file, what it is about, the text.
+const PAGES: &[(&str, &str, &str, &str)] = &[
+    (
+        "mqtap-netdev",
+        "options.md",
+        "options of a TAP device for a virtual machine",
+        include_str!("../../../docs/options.md"),
+    ),
+    (
+        "mqtap-findings",
+        "doctor.md",
+        "what mqtap doctor finds, and what to do about it",
+        include_str!("../../../docs/doctor.md"),
+    ),
+    ("mqtap-json", "json.md", "what mqtap prints for programs", include_str!("../../../docs/json.md")),
+];
 
 /// Makes the man pages and shell completions of mqtap.
 #[derive(Parser)]
@@ -60,22 +75,66 @@ fn made(directory: PathBuf) -> std::io::Result<PathBuf> {
 /// All of them.
 fn pages(date: &str) -> Vec<Page> {
     let mut pages = command::pages(mqtap_cli::command(), date);
-    let mut roff = beginning("mqtap-netdev", '7', date);
-    roff.control("SH", ["NAME"]);
-    roff.text(["mqtap-netdev - options of a TAP device for a virtual machine".into()]);
-    roff.control("SH", ["DESCRIPTION"]);
-    markdown::render(OPTIONS, &mut roff);
-    roff.control("SH", ["SEE ALSO"]);
-    let commands = command::with_netdev(&pages_of_commands());
-    roff.text([commands.join(", ").into()]);
-    pages.push(Page { name: "mqtap-netdev".to_owned(), section: '7', text: roff.render() });
+    for (name, _, about, text) in PAGES {
+        let mut roff = beginning(name, '7', date);
+        roff.control("SH", ["NAME"]);
+        roff.text([format!("{name} - {about}").into()]);
+        roff.control("SH", ["DESCRIPTION"]);
+        markdown::render(text, &mut roff);
+        pages.push(Page { name: (*name).to_owned(), section: '7', text: roff.render() });
+    }
+    for index in 0..pages.len() {
+        pages[index].text = with_places(&pages[index].text);
+        let see_also = see_also(index, &pages);
+        pages[index].text.push_str(&see_also);
+    }
     pages
 }
 
-fn pages_of_commands() -> clap::Command {
-    let mut command = mqtap_cli::command();
-    command.build();
-    command
+/// Where a reader of a page finds a file of `docs/`.
+fn place_of(file: &str) -> String {
+    match PAGES.iter().find(|(_, of, _, _)| *of == file) {
+        Some((page, _, _, _)) => format!("{page}(7)"),
+        None => format!("/usr/share/doc/mqtap/{file}.gz"),
+    }
+}
+
+/// The text of a page, in which commands call those files `docs/options.md`.
+fn with_places(text: &str) -> String {
+    let mut pieces = text.split("docs/");
+    let mut replaced = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece.split_once(".md") {
+            Some((name, rest)) if name.chars().all(|c| c.is_ascii_lowercase()) => {
+                replaced.push_str(&place_of(&format!("{name}.md")).replace('-', r"\-"));
+                replaced.push_str(rest);
+            }
+            _ => {
+                replaced.push_str("docs/");
+                replaced.push_str(piece);
+            }
+        }
+    }
+    replaced
+}
+
+/// The program, and each other page that this one mentions or that mentions it; the program's page has them all.
+fn see_also(index: usize, pages: &[Page]) -> String {
+    let this = &pages[index];
+    let mentions = |page: &Page, other: &Page| {
+        let words = other.name.replace('-', " ");
+        page.text.contains(&other.name.replace('-', r"\-"))
+            || other.name != "mqtap" && page.text.contains(&words)
+    };
+    let also = pages.iter().enumerate().filter(|(other, page)| {
+        *other != index
+            && (page.name == "mqtap" || this.name == "mqtap" || mentions(this, page) || mentions(page, this))
+    });
+    let list: Vec<String> = also.map(|(_, page)| format!("{}({})", page.name, page.section)).collect();
+    let mut roff = Roff::new();
+    roff.control("SH", ["SEE ALSO"]);
+    roff.text([list.join(", ").into()]);
+    roff.to_roff()
 }
 
 /// What every page begins with.

@@ -6,7 +6,7 @@
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-use crate::verbatim;
+use crate::{place_of, verbatim};
 
 /// Writes the page without its title.
 pub(crate) fn render(page: &str, roff: &mut Roff) {
@@ -27,6 +27,8 @@ struct Writer<'r> {
     /// The next paragraph is the first one of its section or list item, and needs no space before it.
     is_first: bool,
     in_list: bool,
+    /// Inside a link to another page, whose place is named instead of the text.
+    in_reference: bool,
     head: Vec<Vec<Inline>>,
     row: Vec<Vec<Inline>>,
 }
@@ -48,6 +50,7 @@ impl<'r> Writer<'r> {
             code: None,
             is_first: true,
             in_list: false,
+            in_reference: false,
             head: Vec::new(),
             row: Vec::new(),
         }
@@ -55,6 +58,7 @@ impl<'r> Writer<'r> {
 
     fn event(&mut self, event: Event<'_>) {
         match event {
+            Event::Text(_) | Event::Code(_) if self.in_reference => {}
             Event::Start(tag) => self.start(&tag),
             Event::End(tag) => self.end(tag),
             Event::Text(text) => match (&mut self.code, self.emphasis) {
@@ -76,6 +80,13 @@ impl<'r> Writer<'r> {
             Tag::CodeBlock(_) => self.code = Some(String::new()),
             Tag::Strong => self.emphasis = Emphasis::Strong,
             Tag::Emphasis => self.emphasis = Emphasis::Weak,
+            Tag::Link { dest_url, .. } => {
+                let file = dest_url.split('#').next().unwrap_or_default();
+                if file.ends_with(".md") {
+                    self.line.push(bold(place_of(file)));
+                    self.in_reference = true;
+                }
+            }
             Tag::List(_) => self.in_list = true,
             Tag::Item => {
                 self.roff.control("IP", [r"\(bu", "2"]);
@@ -107,6 +118,7 @@ impl<'r> Writer<'r> {
                 }
                 self.is_first = false;
             }
+            TagEnd::Link => self.in_reference = false,
             TagEnd::List(_) => self.in_list = false,
             TagEnd::CodeBlock => {
                 let code = self.code.take().unwrap_or_default();
