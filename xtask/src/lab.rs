@@ -39,7 +39,7 @@ impl Lab {
     /// The machine that most scenarios boot: every tap a NIC, as many CPUs as the first has queue pairs.
     pub(crate) fn machine(&self, pairs: &[u16], properties: &str) -> Machine {
         let nics = (0..pairs.len()).map(|index| self.backend.nic(index, properties)).collect();
-        Machine { nics, cpus: pairs.first().copied().unwrap_or(1), memory_mib: 512 }
+        Machine { nics, cpus: pairs.first().copied().unwrap_or(1), memory_mib: 512, launcher: Vec::new() }
     }
 
     /// Starts QEMU; the guest is not up yet.

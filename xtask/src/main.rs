@@ -7,6 +7,7 @@ mod counters;
 mod cpio;
 mod crate_tests;
 mod demo;
+mod dist;
 mod e2e;
 mod fuzz;
 mod image;
@@ -45,6 +46,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Run the fuzz targets
     Fuzz(fuzz::Arguments),
+    /// Make man pages, shell completions and a Debian package
+    Dist(dist::Arguments),
     /// Repeat the scenarios that kill and resize, for as long as you like
     Soak(soak::Arguments),
 }
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Dist(arguments) => dist::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
     };
     match result {

@@ -11,6 +11,11 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
+/// What a package needs besides the program.
+pub(crate) fn packaging() -> PathBuf {
+    root().join("packaging")
+}
+
 /// Cargo's build directory, wherever the caller put it.
 pub(crate) fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {

@@ -1,7 +1,9 @@
 //! Whole-system scenarios: what a user does, with the programs a user has.
 
 mod checks;
+mod dist;
 mod dpdk;
+mod exec;
 mod guest;
 mod kill;
 
@@ -20,7 +22,8 @@ pub(crate) struct Scenario {
     /// `group.name`; `--only` takes either.
     pub(crate) name: String,
     run: Run,
-    needs_root: bool,
+    /// What it needs the rights of the machine's root for, if it does.
+    needs_root: Option<&'static str>,
 }
 
 impl Scenario {
@@ -59,18 +62,28 @@ const PLAIN: &[Plain] = &[
     ("kill.terminated", kill::terminated),
 ];
 
+/// They make processes other users', and change a copy of the system.
+const FOR_ROOT: &[Plain] = &[
+    ("exec.unprivileged", exec::unprivileged),
+    ("exec.downscript", exec::downscript),
+    ("dist.package", dist::package),
+    ("dist.service", dist::service),
+];
+
 fn all() -> Vec<Scenario> {
-    let plain = PLAIN.iter().map(|(name, run)| Scenario {
-        name: (*name).to_owned(),
-        run: Box::new(run),
-        needs_root: false,
-    });
+    let plain = |list: &'static [Plain], needs_root| {
+        list.iter().map(move |(name, run)| Scenario {
+            name: (*name).to_owned(),
+            run: Box::new(run),
+            needs_root,
+        })
+    };
     let dpdk = dpdk::drivers().into_iter().map(|(name, driver)| Scenario {
         name,
-        needs_root: driver.hugepages,
+        needs_root: driver.hugepages.then_some("huge pages"),
         run: Box::new(move |stage, name| dpdk::run(stage, name, driver)),
     });
-    plain.chain(dpdk).collect()
+    plain(PLAIN, None).chain(plain(FOR_ROOT, Some("other users"))).chain(dpdk).collect()
 }
 
 /// The scenarios whose name or group is `only`, or all; those that can run on that backend.
@@ -86,9 +99,11 @@ pub(crate) fn selected(only: Option<&str>, kind: BackendKind) -> Vec<Scenario> {
 pub(crate) fn run(scenarios: &[Scenario], stage: &Stage) -> Count {
     let mut count = Count::default();
     for scenario in scenarios {
-        if scenario.needs_root && !stage.real_root {
+        if let Some(what) = scenario.needs_root
+            && !stage.real_root
+        {
             count.skipped += 1;
-            say(format!("  SKIP  {:<36} needs root, for huge pages", scenario.name));
+            say(format!("  SKIP  {:<36} needs root, for {what}", scenario.name));
             continue;
         }
         let start = Instant::now();
