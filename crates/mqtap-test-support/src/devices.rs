@@ -4,6 +4,7 @@
 //! in a `/dev` that all of them share.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -14,29 +15,37 @@ use crate::{TestResult, ip};
 /// Gives the calling thread mounts of its own: an empty `/dev` but for the usual, and the `/sys` of its network namespace. False, and a
 /// word about it, where device nodes cannot be made: in a user namespace. That is a failure if `CI` is set.
 pub fn private() -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+    if let Err(error) = probe() {
+        let text = format!("this test makes device nodes, which takes root: {error}");
+        if std::env::var_os("CI").is_some() {
+            return Err(text.into());
+        }
+        eprintln!("SKIPPED: {text}");
+        return Ok(false);
+    }
     let none = None::<&str>;
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none)?;
     // Somewhere that every system has, and that no test looks at.
-    mount(Some("/dev"), "/mnt", none, MsFlags::MS_BIND, none)?;
+    mount(Some("/dev"), "/mnt", none, MsFlags::MS_BIND | MsFlags::MS_REC, none)?;
     mount(none, "/dev", Some("tmpfs"), MsFlags::empty(), none)?;
     for file in ["null", "zero", "random", "urandom"] {
         std::fs::write(format!("/dev/{file}"), "")?;
         mount(Some(&*format!("/mnt/{file}")), &*format!("/dev/{file}"), none, MsFlags::MS_BIND, none)?;
     }
     std::fs::create_dir("/dev/net")?;
-    mount(Some("/mnt/net"), "/dev/net", none, MsFlags::MS_BIND, none)?;
+    mount(Some("/mnt/net"), "/dev/net", none, MsFlags::MS_BIND | MsFlags::MS_REC, none)?;
     mount(none, "/sys", Some("sysfs"), MsFlags::MS_RDONLY, none)?;
-    match node(Path::new("/dev/tap-probe"), (1, 3)) {
-        Ok(()) if std::fs::read("/dev/tap-probe").is_ok() => Ok(true),
-        result => {
-            if std::env::var_os("CI").is_some() {
-                return Err(format!("this test needs device nodes, and so root: {result:?}").into());
-            }
-            eprintln!("SKIPPED: this test needs device nodes, and so root: {result:?}");
-            Ok(false)
-        }
-    }
+    Ok(true)
+}
+
+/// Whether device nodes can be made.
+fn probe() -> std::io::Result<()> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("mqtap-node.{}.{number}", std::process::id()));
+    node(&path, (1, 3))?;
+    std::fs::remove_file(path)
 }
 
 /// Makes a node of a character device.
