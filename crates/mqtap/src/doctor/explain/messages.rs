@@ -159,7 +159,13 @@ pub(super) const ALL: &[Explanation] = &[
             ),
             cause("The bridge is not there.", "`ip link show type bridge`"),
         ],
-        patterns: &["bridge helper failed", "failed to parse default acl file", "access denied by acl file"],
+        patterns: &[
+            "bridge helper failed",
+            "can't fork bridge helper",
+            "failed to recv file descriptor",
+            "failed to parse default acl file",
+            "access denied by acl file",
+        ],
     },
     Explanation {
         id: "set-queue",
