@@ -95,7 +95,6 @@ fn queue(state: &QueueState) -> Value {
 fn hidden(why: Hidden) -> &'static str {
     match why {
         Hidden::NotAllowed => "not-allowed",
-        Hidden::Gone => "gone",
         _ => "unavailable",
     }
 }

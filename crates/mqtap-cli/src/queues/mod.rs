@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 pub(crate) use daemon::Daemon;
 use mqtap::Namespace;
-use mqtap::inspect::{self, Hidden, Holder, Tap};
+use mqtap::inspect::{self, Holder, Tap};
 use serde_json::{Value, json};
 
 use crate::create::words;
@@ -133,7 +133,6 @@ fn state(holder: &Holder) -> &'static str {
     match holder.queue {
         Ok(queue) if queue.attached => "attached",
         Ok(_) => "detached",
-        Err(Hidden::Gone) => "gone",
         Err(_) => "hidden",
     }
 }

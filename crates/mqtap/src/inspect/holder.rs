@@ -67,8 +67,13 @@ impl Holders {
             Of::Index(index) => !is_tun && *index == link.index,
         };
         let mut found = Found::default();
+        // A process has many queues, one after the other.
+        let mut last: Option<Holder> = None;
         for descriptor in self.descriptors.iter().filter(|descriptor| wanted(&descriptor.of)) {
-            let Some(holder) = examine(descriptor, link) else { continue };
+            let former = last.take().filter(|last| last.pid == descriptor.pid);
+            let Some(process) = former.or_else(|| process(descriptor.pid)) else { continue };
+            last = Some(process.clone());
+            let Some(holder) = examine(descriptor, link, process) else { continue };
             match self.is_here(&holder, is_tun) {
                 Some(false) => found.namesakes.push(holder),
                 Some(true) | None => found.holders.push(holder),
@@ -90,13 +95,8 @@ impl Holders {
     }
 }
 
-fn examine(descriptor: &Descriptor, link: &Link) -> Option<Holder> {
-    let &Descriptor { pid, fd, blocking, .. } = descriptor;
-    let queue = queue::look(pid, fd);
-    if queue.is_ok_and(|queue| queue.interface != link.name) {
-        // Renamed, or the number was given to something else, between two looks.
-        return None;
-    }
+/// What a process is, without a queue yet.
+fn process(pid: u32) -> Option<Holder> {
     let engines = proc::engines(pid);
     Some(Holder {
         pid,
@@ -105,13 +105,23 @@ fn examine(descriptor: &Descriptor, link: &Link) -> Option<Holder> {
         unit: proc::unit(pid),
         stopped: proc::is_stopped(pid),
         namespace: NamespaceId::of_file(&format!("/proc/{pid}/ns/net")),
-        fd,
-        blocking,
+        fd: -1,
+        blocking: false,
         io_uring: engines.io_uring,
         vhost_net: engines.vhost_net,
-        queue,
+        queue: Err(Hidden::Unavailable),
         same_as: None,
     })
+}
+
+fn examine(descriptor: &Descriptor, link: &Link, process: Holder) -> Option<Holder> {
+    let &Descriptor { pid, fd, of, blocking } = descriptor;
+    let queue = queue::look(pid, fd, of)?;
+    if queue.is_ok_and(|queue| queue.interface != link.name) {
+        // Renamed, or the number was given to something else, between two looks.
+        return None;
+    }
+    Some(Holder { fd, blocking, queue, ..process })
 }
 
 fn mark_copies(holders: &mut [Holder]) {

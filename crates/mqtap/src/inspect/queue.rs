@@ -2,9 +2,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::NamespaceId;
+use super::proc::Of;
 use crate::name::InterfaceName;
 use crate::sys::{self, flag};
 
@@ -41,24 +43,32 @@ pub struct QueueState {
 pub enum Hidden {
     /// This user may not trace the process.
     NotAllowed,
-    /// The process, or the queue, or the device is gone.
-    Gone,
     /// The kernel cannot (before Linux 5.6), or a sandbox forbids it.
     Unavailable,
 }
 
-pub(super) fn look(pid: u32, fd: RawFd) -> Result<QueueState, Hidden> {
-    let queue = sys::duplicate(pid, fd).map_err(|errno| match errno {
-        Errno::PERM | Errno::ACCESS => Hidden::NotAllowed,
-        Errno::SRCH | Errno::BADF => Hidden::Gone,
-        _ => Hidden::Unavailable,
-    })?;
+/// `None` if the process, or the queue, or the device is gone.
+pub(super) fn look(pid: u32, fd: RawFd, of: Of) -> Option<Result<QueueState, Hidden>> {
+    let queue = match sys::duplicate(pid, fd) {
+        Ok(queue) => queue,
+        Err(Errno::SRCH | Errno::BADF) => return None,
+        Err(Errno::PERM | Errno::ACCESS) => return Some(Err(Hidden::NotAllowed)),
+        Err(_) => return Some(Err(Hidden::Unavailable)),
+    };
     let queue = queue.as_fd();
-    let interface = sys::interface(queue).map_err(|_| Hidden::Gone)?;
+    // The number may be that of another file meanwhile, to which these calls may mean something else.
+    let is_still_one = match of {
+        Of::Tun(_) => sys::is_tun_device(queue).unwrap_or(false),
+        Of::Index(_) => is_character_device(queue),
+    };
+    if !is_still_one {
+        return None;
+    }
+    let interface = sys::interface(queue).ok()?;
     let namespace =
         |fd: Result<std::os::fd::OwnedFd, Errno>| fd.ok().and_then(|fd| NamespaceId::of(fd.as_fd()));
-    Ok(QueueState {
-        interface: InterfaceName::from_kernel(interface.name).map_err(|_| Hidden::Gone)?,
+    Some(Ok(QueueState {
+        interface: InterfaceName::from_kernel(interface.name).ok()?,
         attached: interface.flags & flag::DETACH_QUEUE == 0,
         flags: interface.flags,
         has_frames: sys::has_frames(queue).unwrap_or(false),
@@ -67,7 +77,11 @@ pub(super) fn look(pid: u32, fd: RawFd) -> Result<QueueState, Hidden> {
         classic_filter: sys::classic_filter_length(queue).is_ok_and(|length| length > 0),
         device_namespace: namespace(sys::device_namespace(queue)),
         opened_in: namespace(sys::opened_in(queue)),
-    })
+    }))
+}
+
+fn is_character_device(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice)
 }
 
 fn header_size(queue: BorrowedFd<'_>, flags: u16) -> Option<i32> {

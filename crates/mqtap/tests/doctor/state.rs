@@ -99,6 +99,8 @@ pub(crate) fn several_processes_on_one_tap_are_named() -> TestResult {
     // A queue that was passed on is one queue.
     has_none(&look("both0"), Id::SeveralProcesses);
     drop(second);
+    // A program that another test starts is a copy of this process for a moment, with both.
+    eventually("they are found", || ids(&look("both0")).contains(&"several-processes"))?;
     let finding = only(&look("both0"), Id::SeveralProcesses);
     assert!(finding.summary.contains(&format!("sleep (pid {})", child.0.id())), "{finding:?}");
     drop(first);
@@ -189,6 +191,12 @@ pub(crate) fn a_doctor_changes_nothing() -> TestResult {
         let _findings = doctor::examine(Some(&before), &sample("same0"), &Wanted::default());
     }
     assert_eq!(tap.link()?, link);
-    assert_eq!(sample("same0").tap, before.tap);
+    // Other tests start programs, which are copies of this process for a moment.
+    let essence = |sample: &Sample| {
+        let mut tap = sample.tap.clone();
+        tap.holders.retain(|holder| holder.pid == std::process::id());
+        tap
+    };
+    assert_eq!(essence(&sample("same0")), essence(&before));
     Ok(())
 }
