@@ -96,7 +96,7 @@ impl Lab {
     }
 
     /// What the guest and the tap without offloads get until each has `count` frames.
-    fn collect(&self, driver: &mut Driver, count: usize) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+    fn collect(&self, driver: &mut Driver, count: usize) -> Result<(Frames, Frames)> {
         let (mut ours, mut kernels) = (Vec::new(), Vec::new());
         eventually("all segments arrive", || {
             self.read_reference(&mut kernels).unwrap();
@@ -124,6 +124,8 @@ fn read_guest(driver: &mut Driver, frames: &mut Vec<Vec<u8>>) -> Result<()> {
     }
     Ok(())
 }
+
+type Frames = Vec<Vec<u8>>;
 
 /// What a super-frame is made of.
 #[derive(Clone, Copy, Debug)]
