@@ -74,10 +74,12 @@ pub(crate) fn render(id: &str, nic: &NicSnapshot) -> String {
     text
 }
 
-/// Why frames were dropped, what went wrong, and what made frames wait: only what happened.
+/// How frames went out, why they were dropped, what went wrong, and what made frames wait: only what happened.
 fn reasons(pair: &mqtap_virtio::counters::PairSnapshot) -> Vec<(&'static str, u64)> {
     let (transmit, receive) = (&pair.transmit, &pair.receive);
     [
+        ("frames from the guest that were coalesced with others of their flow", transmit.coalesced_frames),
+        ("super-frames that they became", transmit.super_frames),
         ("from the guest dropped: ring not enabled", transmit.dropped_disabled),
         ("from the guest dropped: too short or too long", transmit.dropped_size),
         ("from the guest dropped: refused by the kernel (bad virtio-net header)", transmit.dropped_rejected),

@@ -58,9 +58,22 @@ impl Pair {
     /// Transmits as many of the frames as there is room for, with one index update and at most one kick. Returns how
     /// many.
     pub fn transmit_batch<F: AsRef<[u8]>>(&mut self, frames: &[F]) -> Result<usize> {
+        let header = VirtioNetHeader::default();
+        self.transmit_all(frames.iter().map(|frame| (&header, frame.as_ref())))
+    }
+
+    /// The same with a header for each frame.
+    pub fn transmit_batch_with_headers(&mut self, frames: &[(VirtioNetHeader, Vec<u8>)]) -> Result<usize> {
+        self.transmit_all(frames.iter().map(|(header, frame)| (header, &frame[..])))
+    }
+
+    fn transmit_all<'a>(
+        &mut self,
+        frames: impl Iterator<Item = (&'a VirtioNetHeader, &'a [u8])>,
+    ) -> Result<usize> {
         let mut sent = 0;
-        for frame in frames {
-            match self.transmitter.queue(&VirtioNetHeader::default(), frame.as_ref()) {
+        for (header, frame) in frames {
+            match self.transmitter.queue(header, frame) {
                 Ok(()) => sent += 1,
                 Err(Error::Full) => break,
                 Err(error) => {

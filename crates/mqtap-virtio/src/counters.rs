@@ -59,6 +59,10 @@ counters! {
         kicks,
         /// Notifications sent to the driver.
         calls,
+        /// Of the frames, those that were written together with others of their flow.
+        coalesced_frames,
+        /// Writes by which that was done: each gave the kernel several frames as one.
+        super_frames,
         /// Times that the tap would have blocked; nothing is lost, the ring waits.
         blocked,
         /// Frames dropped because the ring is not enabled.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mqtap::netdev::{self, CarrierMode, Netdev, OpenMode, VhostMode};
 use mqtap_vhost_user::{MAX_RINGS, Server};
-use mqtap_virtio::nic::{Carrier, Engine, Nic, NicOptions};
+use mqtap_virtio::nic::{Carrier, Coalesce, Engine, Nic, NicOptions};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -158,6 +158,11 @@ fn prepare(request: &NicRequest, client: bool) -> Result<Prepared, Error> {
             netdev::Engine::Syscall => Engine::Syscall,
             netdev::Engine::IoUring => Engine::IoUring,
             _ => Engine::Auto,
+        },
+        coalesce: match request.netdev.coalesce {
+            netdev::Coalesce::On => Coalesce::On,
+            netdev::Coalesce::Off => Coalesce::Off,
+            _ => Coalesce::Auto,
         },
         poll: Duration::from_micros(request.netdev.poll_us.unwrap_or(0).into()),
     };

@@ -117,9 +117,16 @@ impl Daemon {
 
     /// How often the tap would have blocked.
     pub(crate) fn blocked(&self, id: &str) -> Result<u64> {
+        self.count_of(id, "send buffer of the tap was full")
+    }
+
+    /// What the counters say of pair 0 in a line with this text; 0 if there is none.
+    pub(crate) fn count_of(&self, id: &str, text: &str) -> Result<u64> {
+        let before = self.log.lock().unwrap().len();
         self.counters(id)?;
-        let log = self.log();
-        let line = log.lines().rev().find(|line| line.contains("send buffer of the tap was full"));
+        // The lines behind the table come with it, in one write.
+        let log = self.log.lock().unwrap();
+        let line = log[before..].iter().find(|line| line.contains(text));
         let count = line.and_then(|line| line.split_whitespace().nth(2)?.parse().ok());
         Ok(count.unwrap_or(0))
     }

@@ -1,6 +1,7 @@
 //! `mqtap serve` against the driver that runs as a process: real taps, the real daemon, each test in a network namespace of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod coalescing;
 mod daemon;
 mod datapath;
 mod engines;
@@ -37,6 +38,11 @@ mqtap_test_support::tests!(
     segments_leave_their_marks_in_the_dirty_log,
     the_kernel_segments_where_it_is_to,
     offloads_stay_while_drivers_come_and_go_and_go_with_the_daemon,
+    a_bridge_passes_on_the_same_frames_with_and_without_coalescing,
+    a_router_passes_on_the_same_frames_with_and_without_coalescing,
+    sockets_get_the_same_datagrams_with_and_without_coalescing,
+    a_connection_gets_every_byte_of_coalesced_segments,
+    a_limited_send_buffer_keeps_flows_in_the_order_of_the_ring,
     carrier_follows_the_guest,
     carrier_can_be_kept,
     the_next_driver_is_served,
@@ -73,6 +79,7 @@ mqtap_test_support::tests!(
     the_address_of_a_macvtap_is_the_guests,
 );
 
+use coalescing::*;
 use datapath::*;
 use engines::*;
 use hostile::*;

@@ -7,6 +7,7 @@
 use std::ptr::NonNull;
 
 use crate::memory::copy_from_guest;
+use crate::offload::checksum::Sum;
 use crate::ring::{Batch, Chain};
 
 /// Copies `bytes` into the buffers of `chain`, from byte `offset` of the chain on, and returns how many fitted.
@@ -80,4 +81,25 @@ pub(crate) fn copy_from_chains(batch: &Batch, chains: &[Chain], bytes: &mut [u8]
         done += n;
     }
     done
+}
+
+/// The sum of what `chain` has from byte `offset` on. Each byte is read once.
+pub(crate) fn sum_of_chain(batch: &Batch, chain: &Chain, mut offset: usize) -> Sum {
+    /// Bytes that are copied at a time: they stay in the processor's first cache.
+    const PIECE: usize = 2048;
+    let mut piece = [0; PIECE];
+    let mut sum = Sum::default();
+    for iovec in batch.iovecs(chain) {
+        let mut at = offset.min(iovec.len());
+        offset -= at;
+        while at < iovec.len() {
+            let piece = &mut piece[..(iovec.len() - at).min(PIECE)];
+            let Some(from) = NonNull::new(iovec.ptr().wrapping_add(at)) else { break };
+            // SAFETY: `at` and the bytes behind it are inside the iovec, for which what `copy_from_chains` says holds.
+            unsafe { copy_from_guest(from, piece) };
+            sum.add(piece);
+            at += piece.len();
+        }
+    }
+    sum
 }

@@ -11,8 +11,8 @@ mod uring;
 mod write;
 
 pub use bursts::BurstIo;
-pub(crate) use guest::{copy_from_chains, copy_to_chain, write_to_chain};
-pub(crate) use plan::PlanStore;
+pub(crate) use guest::{copy_from_chains, copy_to_chain, sum_of_chain, write_to_chain};
+pub(crate) use plan::{Plan, PlanStore, UIO_MAXIOV};
 pub(crate) use read::{FrameReader, Window};
 pub(crate) use write::FrameWriter;
 

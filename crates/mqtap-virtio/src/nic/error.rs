@@ -23,6 +23,14 @@ pub enum Error {
         /// Twice as many.
         rings: u16,
     },
+    /// Coalescing is asked for on a tap without a virtio-net header.
+    #[error(
+        "cannot coalesce frames on {interface}: it has no virtio header, which only can say that a frame is several; open it with vnet_hdr=on, or use coalesce=auto"
+    )]
+    NoHeaderToCoalesce {
+        /// The interface.
+        interface: String,
+    },
     /// Features that were not offered.
     #[error("the driver acknowledged features that were not offered: {0:#x}")]
     NotOffered(u64),

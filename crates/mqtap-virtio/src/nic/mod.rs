@@ -19,14 +19,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mqtap::{MacAddress, TapDevice};
+use mqtap::{MacAddress, Offloads, TapDevice};
 use rustix::io::Errno;
 
 use crate::counters::PairCounters;
 pub use crate::engine::Engine;
 use crate::features::{Acknowledged, Offer};
 use crate::memory::{GuestAddress, GuestMemory};
-use crate::queue_pair::{Notifier, Receive, ReceiveOptions, Transmit, TransmitOptions};
+use crate::queue_pair::{Coalescing, Notifier, Receive, ReceiveOptions, Transmit, TransmitOptions};
 use crate::ring::{Direction, Ring, RingBase, RingConfig};
 use crate::worker::{RingFds, WorkerHandle};
 use announce::reverse_arp;
@@ -34,7 +34,7 @@ use attach::Attachments;
 pub use error::Error;
 use eventfd::check_eventfd;
 use offloads::TapOffloads;
-pub use options::{Carrier, MAX_RING_SIZE, NicOptions, RingSetup};
+pub use options::{Carrier, Coalesce, MAX_RING_SIZE, NicOptions, RingSetup};
 pub use snapshot::{NicCounters, NicSnapshot};
 
 /// What is called, once, from a worker's thread, when the tap of a NIC is gone. It gets the reason.
@@ -73,6 +73,9 @@ impl Nic {
     /// Puts a NIC on `device`. Detaches all its queues, takes its carrier (unless told otherwise) and starts the
     /// workers.
     pub fn new(device: Arc<TapDevice>, options: NicOptions, on_failure: OnFailure) -> Result<Self, Error> {
+        if options.coalesce == Coalesce::On && !device.has_vnet_header() {
+            return Err(Error::NoHeaderToCoalesce { interface: device.name().to_string() });
+        }
         let pairs = device.queue_count();
         let counters: Arc<[Arc<PairCounters>]> = (0..pairs).map(|_| Arc::default()).collect();
         let failed = Arc::new(AtomicBool::new(false));
@@ -267,9 +270,10 @@ impl Nic {
             );
             self.worker(pair).call(move |worker| worker.start_receive(pair, receive, fds))??;
         } else {
+            let coalescing = self.coalescing();
             let transmit = Transmit::new(
                 started,
-                TransmitOptions { tap, counters, notifier, header, tap_header, enabled },
+                TransmitOptions { tap, counters, notifier, header, tap_header, coalescing, enabled },
             );
             self.worker(pair).call(move |worker| worker.start_transmit(pair, transmit, fds))??;
         }
@@ -284,6 +288,16 @@ impl Nic {
             return Err(error);
         }
         Ok(())
+    }
+
+    /// What becomes of frames of one flow, if anything.
+    fn coalescing(&self) -> Option<Coalescing> {
+        if !self.device.has_vnet_header() {
+            return None;
+        }
+        // TCP super-frames were there before multiqueue taps were.
+        let udp = self.device.supported_offloads().contains(Offloads::USO4 | Offloads::USO6);
+        Coalescing::new(self.options.coalesce, self.acknowledged().header_size(), udp)
     }
 
     /// Stops a ring and tells where it stands.

@@ -23,6 +23,19 @@ pub enum Carrier {
     AlwaysOff,
 }
 
+/// Whether frames that follow each other in a flow are given to the kernel as one
+/// ([`coalesce`](crate::offload::coalesce)). It takes a tap with a virtio-net header, and for UDP one that knows USO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Coalesce {
+    /// While there is something to gain: after bursts in which there was nothing, some are not looked at.
+    #[default]
+    Auto,
+    /// All bursts are looked at.
+    On,
+    /// None is.
+    Off,
+}
+
 /// How a [`Nic`](super::Nic) is made.
 #[derive(Clone, Debug)]
 pub struct NicOptions {
@@ -38,6 +51,8 @@ pub struct NicOptions {
     pub carrier: Carrier,
     /// How bursts of frames are written to the tap.
     pub engine: Engine,
+    /// Whether frames of one flow are written together.
+    pub coalesce: Coalesce,
     /// How long a worker looks for more work, using its CPU, before it sleeps; zero: not at all.
     pub poll: Duration,
     /// Whether the tap gives super-frames and partial checksums also where the driver does not take them: we segment and
@@ -54,6 +69,7 @@ impl Default for NicOptions {
             cpus: Vec::new(),
             carrier: Carrier::default(),
             engine: Engine::default(),
+            coalesce: Coalesce::default(),
             poll: Duration::ZERO,
             segment: true,
         }

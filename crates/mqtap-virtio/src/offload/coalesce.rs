@@ -205,6 +205,7 @@ pub struct Coalescer {
     flows: Box<[Open; FLOWS]>,
     /// Counts the times that all flows were closed.
     epoch: u64,
+    reorders: bool,
 }
 
 impl Coalescer {
@@ -219,6 +220,7 @@ impl Coalescer {
             links: Vec::with_capacity(frames),
             flows: Box::new([Open::default(); FLOWS]),
             epoch: 0,
+            reorders: false,
         }
     }
 
@@ -228,6 +230,7 @@ impl Coalescer {
         self.groups.clear();
         self.links.clear();
         self.epoch += 1;
+        self.reorders = false;
     }
 
     /// Where the first bytes of the next frame are to be put.
@@ -285,7 +288,8 @@ impl Coalescer {
         mut sum: impl FnMut(u16, usize) -> Sum,
     ) -> Join {
         let header = self.options.header.len();
-        let Some(head) = self.heads.get(self.groups.len()) else { return Join::Refused };
+        let groups = self.groups.len();
+        let Some(head) = self.heads.get(groups) else { return Join::Refused };
         let Some(group) = self.groups.get_mut(number) else { return Join::Refused };
         let (Some(first_headers), Some(first_head)) = (group.headers, self.heads.get(number)) else {
             return Join::Refused;
@@ -319,6 +323,7 @@ impl Coalescer {
         if !view.is_sound(frame.length, frame.head, |from| sum(frame.position, from)) {
             return Join::Refused;
         }
+        self.reorders |= number + 1 != groups;
         if let Some(last) = self.links.get_mut(usize::from(group.last)) {
             last.next = link;
         }
@@ -333,6 +338,24 @@ impl Coalescer {
         } else {
             Join::Open
         }
+    }
+
+    /// How many frames less are to be written than were pushed.
+    #[must_use]
+    pub fn saved(&self) -> usize {
+        self.links.len() - self.groups.len()
+    }
+
+    /// Whether frames are to be written in another order than they were pushed: frames of one flow together, before
+    /// those of another that stood between them.
+    #[must_use]
+    pub fn reorders(&self) -> bool {
+        self.reorders
+    }
+
+    /// The positions of all frames, as they were pushed.
+    pub fn positions(&self) -> impl ExactSizeIterator<Item = u16> {
+        self.links.iter().map(|link| link.position)
     }
 
     /// What is to be written, in order, for the burst so far.

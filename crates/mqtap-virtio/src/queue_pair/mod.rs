@@ -3,6 +3,7 @@
 //! A pair belongs to one worker, which calls [`Transmit::run`] and [`Receive::run`] when there may be something to do.
 //! Both return after a budget of frames or bytes, so that no ring starves another.
 
+mod coalesce;
 mod receive;
 mod transmit;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+pub(crate) use coalesce::Coalescing;
 pub(crate) use receive::{Receive, ReceiveOptions};
 pub(crate) use transmit::{Transmit, TransmitOptions};
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use mqtap::TapQueue;
 use rustix::io::Errno;
 
-use super::{BURST, BYTE_BUDGET, ETHERNET_HEADER, FRAME_BUDGET, Halt, MAX_FRAME, Notifier, Progress};
+use super::{
+    BURST, BYTE_BUDGET, Coalescing, ETHERNET_HEADER, FRAME_BUDGET, Halt, MAX_FRAME, Notifier, Progress,
+};
 use crate::counters::{PairCounters, TransmitCounters};
 use crate::engine::{FrameWriter, PlanStore};
 use crate::memory::{GuestAddress, GuestMemory};
@@ -25,6 +27,8 @@ pub(crate) struct TransmitOptions {
     pub(crate) header: usize,
     /// Bytes of that header which the tap takes: all, or none where the tap has no virtio-net header.
     pub(crate) tap_header: usize,
+    /// What puts frames together, if anything does. It needs a tap that takes the whole header.
+    pub(crate) coalescing: Option<Coalescing>,
     pub(crate) enabled: bool,
 }
 
@@ -104,10 +108,13 @@ impl Transmit {
     /// Deals with the chains of the batch that were not dealt with yet. False if the tap would block.
     fn write_batch(&mut self, writer: &mut FrameWriter, bytes: &mut usize) -> Result<bool, Halt> {
         let Self { options, batch, done, .. } = self;
-        let counters = &options.counters.transmit;
-        let least = options.header + ETHERNET_HEADER;
-        let most = options.header + MAX_FRAME;
-        let skip = options.header - options.tap_header;
+        let TransmitOptions { tap, counters, coalescing, header, tap_header, enabled, .. } = options;
+        let counters = &counters.transmit;
+        let least = *header + ETHERNET_HEADER;
+        let most = *header + MAX_FRAME;
+        let skip = *header - *tap_header;
+        let mut coalescing = coalescing.as_mut().filter(|_| *enabled);
+        let look = coalescing.as_mut().is_some_and(|coalescing| coalescing.begin(batch.len()));
         let mut plan = self.plan.plan(batch);
         // A batch holds BURST chains.
         for (position, (chain, done)) in (0..).zip(batch.chains().iter().zip(&mut *done)) {
@@ -116,20 +123,28 @@ impl Transmit {
             if *done {
                 continue;
             }
-            if !options.enabled {
+            if !*enabled {
                 counters.dropped_disabled.add(1);
                 *done = true;
             } else if !(least..=most).contains(&length) {
                 counters.dropped_size.add(1);
                 *done = true;
+            } else if let Some(coalescing) = coalescing.as_mut().filter(|_| look) {
+                coalescing.push(batch, position, chain);
             } else {
                 plan.push_chain(position, skip);
             }
             *bytes += length;
         }
+        if let Some(coalescing) = coalescing.as_mut().filter(|_| look) {
+            // Where a write may have to wait, what is written must be what comes first in the ring.
+            coalescing.plan(&mut plan, || !matches!(tap.send_buffer_limit(), Ok(None)));
+        }
         let mut halt = None;
+        let mut refused = false;
         let chains = batch.chains();
-        let complete = writer.write(&options.tap, &plan, |frame, outcome| {
+        let complete = writer.write(tap, &plan, |frame, outcome| {
+            let members = plan.members(frame);
             let mut failure = None;
             match outcome {
                 Ok(_) => {}
@@ -145,18 +160,30 @@ impl Transmit {
                 }
                 Err(errno) => failure = Some(errno),
             }
-            for &position in plan.members(frame) {
+            if members.len() > 1 {
+                match failure {
+                    None => {
+                        counters.super_frames.add(1);
+                        counters.coalesced_frames.add(members.len() as u64);
+                    }
+                    Some(errno) => refused |= errno == Errno::INVAL,
+                }
+            }
+            for &position in members {
                 let position = usize::from(position);
                 done[position] = true;
                 match failure {
                     None => {
                         counters.frames.add(1);
-                        counters.bytes.add(chains[position].bytes - options.header as u64);
+                        counters.bytes.add(chains[position].bytes - *header as u64);
                     }
                     Some(errno) => count_failure(counters, errno),
                 }
             }
         });
+        if let Some(coalescing) = coalescing.filter(|_| refused) {
+            coalescing.refuse();
+        }
         halt.map_or(Ok(complete), Err)
     }
 

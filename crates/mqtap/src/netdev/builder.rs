@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::error::OptionsError;
 use super::fds;
 use super::name::OptionName;
-use super::options::{CarrierMode, Engine, Id, Options, Qdisc, Script, VhostMode};
+use super::options::{CarrierMode, Coalesce, Engine, Id, Options, Qdisc, Script, VhostMode};
 use super::{suggest, value};
 use crate::account::Account;
 use crate::name::InvalidName;
@@ -112,6 +112,10 @@ fn set(options: &mut Options, option: OptionName, text: String) -> Result<(), Op
             options.engine = choice(option, text, choices, Engine::as_str, Engine::CHOICES)?;
         }
         Name::Segment => options.segment = switch(option, text)?,
+        Name::Coalesce => {
+            let choices = [Coalesce::Auto, Coalesce::On, Coalesce::Off];
+            options.coalesce = choice(option, text, choices, Coalesce::as_str, Coalesce::CHOICES)?;
+        }
     }
     Ok(())
 }

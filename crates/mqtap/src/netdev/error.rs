@@ -351,6 +351,15 @@ pub enum OptionsError {
         source_option: OptionName,
     },
 
+    /// `coalesce=on` with an option that makes it impossible.
+    #[error("coalesce=on contradicts {given}: {reason}; leave out one of the two")]
+    CoalesceImpossible {
+        /// The other option, with its value.
+        given: &'static str,
+        /// What it makes impossible.
+        reason: &'static str,
+    },
+
     /// `vhost=off` with another option that wants vhost.
     #[error("vhost=off contradicts {option}=, which is for vhost-net; leave out one of the two")]
     VhostOff {

@@ -46,7 +46,9 @@ pub use error::OptionsError;
 pub use handover::{Handover, Template, TemplateError};
 pub use name::OptionName;
 pub use open::{Error, HelperError, Netdev, OpenMode};
-pub use options::{CarrierMode, Engine, Id, MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script, VhostMode};
+pub use options::{
+    CarrierMode, Coalesce, Engine, Id, MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script, VhostMode,
+};
 pub use value::{NumberError, ProgramError, SizeError};
 
 pub use crate::program::{Denied, RunError, TIME_LIMIT as PROGRAM_TIME_LIMIT};

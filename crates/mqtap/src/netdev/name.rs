@@ -64,6 +64,8 @@ pub enum OptionName {
     Engine,
     /// `segment`, which QEMU does not have.
     Segment,
+    /// `coalesce`, which QEMU does not have.
+    Coalesce,
 }
 
 impl OptionName {
@@ -97,6 +99,7 @@ impl OptionName {
         Self::Mtu,
         Self::Engine,
         Self::Segment,
+        Self::Coalesce,
     ];
 
     /// The name as written in the option string.
@@ -130,6 +133,7 @@ impl OptionName {
             Self::Mtu => "mtu",
             Self::Engine => "engine",
             Self::Segment => "segment",
+            Self::Coalesce => "coalesce",
         }
     }
 
@@ -148,7 +152,13 @@ impl OptionName {
     pub(super) const fn is_switch(self) -> bool {
         matches!(
             self,
-            Self::VnetHdr | Self::Vhost | Self::Vhostforce | Self::Exclusive | Self::Persist | Self::Segment
+            Self::VnetHdr
+                | Self::Vhost
+                | Self::Vhostforce
+                | Self::Exclusive
+                | Self::Persist
+                | Self::Segment
+                | Self::Coalesce
         )
     }
 
@@ -188,6 +198,7 @@ impl OptionName {
             Self::Mtu => "mtu=9000",
             Self::Engine => "engine=auto",
             Self::Segment => "segment=off",
+            Self::Coalesce => "coalesce=auto",
         }
     }
 }

@@ -83,6 +83,8 @@ pub struct Options {
     /// `segment`: whether `mqtap serve` takes super-frames apart that the guest's driver does not take, or has the kernel do so before it gives
     /// them. Not in QEMU.
     pub segment: bool,
+    /// `coalesce`: whether `mqtap serve` makes one frame for the interface of several of a flow. Not in QEMU.
+    pub coalesce: Coalesce,
 }
 
 impl Options {
@@ -116,6 +118,7 @@ impl Options {
             mtu: None,
             engine: Engine::default(),
             segment: true,
+            coalesce: Coalesce::default(),
         }
     }
 
@@ -295,6 +298,33 @@ impl Engine {
             Self::Auto => "auto",
             Self::Syscall => "syscall",
             Self::IoUring => "io_uring",
+        }
+    }
+}
+
+/// Whether whoever serves the netdev makes one frame for the interface of several that follow each other in a flow, for
+/// the kernel to segment again where that is needed.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Coalesce {
+    /// `auto`: while there are such frames.
+    #[default]
+    Auto,
+    /// `on`: all frames are looked at.
+    On,
+    /// `off`: frames go to the interface as they are.
+    Off,
+}
+
+impl Coalesce {
+    pub(super) const CHOICES: &'static [&'static str] = &["auto", "on", "off"];
+
+    /// The value as written in the option string.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
         }
     }
 }

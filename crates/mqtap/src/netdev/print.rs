@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::fds;
 use super::name::OptionName as Name;
-use super::options::{CarrierMode, Engine, Options, Qdisc, Script, VhostMode};
+use super::options::{CarrierMode, Coalesce, Engine, Options, Qdisc, Script, VhostMode};
 use crate::NameRequest;
 
 /// A value in the form that QEMU's JSON has it in.
@@ -65,6 +65,8 @@ impl Options {
             Name::Engine => text(&self.engine.as_str()),
             Name::Segment if self.segment => return None,
             Name::Segment => Value::Switch(false),
+            Name::Coalesce if self.coalesce == Coalesce::default() => return None,
+            Name::Coalesce => text(&self.coalesce.as_str()),
         })
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::error::OptionsError;
 use super::name::OptionName as Name;
-use super::options::{MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script, VhostMode};
+use super::options::{Coalesce, MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script, VhostMode};
 use super::value::ProgramError;
 use crate::NameRequest;
 use crate::link::{MAX_MTU, MIN_MTU};
@@ -24,6 +24,7 @@ impl Options {
         self.check_programs()?;
         self.check_send_buffer()?;
         self.check_created()?;
+        self.check_coalesce()?;
         self.check_vhost()
     }
 
@@ -163,6 +164,20 @@ impl Options {
             return Err(OptionsError::PersistWithoutName);
         }
         Ok(())
+    }
+
+    fn check_coalesce(&self) -> Result<(), OptionsError> {
+        let (given, reason) = match self {
+            Self { coalesce: Coalesce::Auto | Coalesce::Off, .. } => return Ok(()),
+            Self { vnet_hdr: Some(false), .. } => {
+                ("vnet_hdr=off", "only a virtio header can say that a frame is several")
+            }
+            _ if self.vhost_mode() == VhostMode::On => {
+                ("vhost=on", "the kernel's vhost-net takes frames as they are")
+            }
+            _ => return Ok(()),
+        };
+        Err(OptionsError::CoalesceImpossible { given, reason })
     }
 
     fn check_vhost(&self) -> Result<(), OptionsError> {

@@ -2,8 +2,8 @@
 
 use super::{parsed, refused, says};
 use crate::netdev::{
-    CarrierMode, Engine, Id, NumberError, OptionName, Options, OptionsError, Qdisc, Script, SizeError,
-    VhostMode,
+    CarrierMode, Coalesce, Engine, Id, NumberError, OptionName, Options, OptionsError, Qdisc, Script,
+    SizeError, VhostMode,
 };
 use crate::{Account, MacAddress, NameRequest, Namespace};
 
@@ -24,7 +24,8 @@ fn only_the_id_is_needed() {
 fn every_option_reaches_its_field() {
     let options = parsed(
         "tap,id=hn0,ifname=tap7,fd=10,fds=3:4,queues=2,script=/etc/up,downscript=no,br=br0,helper=/usr/lib/h,sndbuf=1M,vnet_hdr=off,\
-         vhost=on,vhostfd=11,vhostfds=5:6,vhostforce=yes,poll-us=50,carrier=on,exclusive=on,qdisc=mq,engine=io_uring,segment=off",
+         vhost=on,vhostfd=11,vhostfds=5:6,vhostforce=yes,poll-us=50,carrier=on,exclusive=on,qdisc=mq,engine=io_uring,segment=off,\
+         coalesce=off",
     );
     let mut expected = named("hn0");
     expected.ifname = "tap7".parse().unwrap();
@@ -47,6 +48,7 @@ fn every_option_reaches_its_field() {
     expected.qdisc = Qdisc::Mq;
     expected.engine = Engine::IoUring;
     expected.segment = false;
+    expected.coalesce = Coalesce::Off;
     assert_eq!(options, expected);
 }
 
@@ -157,7 +159,7 @@ fn unknown_options_and_what_was_meant() {
     ] {
         says(&refused(&format!("tap,id=a,{typed}=1")), &[&format!("did you mean `{meant}`?")]);
     }
-    says(&refused("tap,id=a,frobnicate=1"), &["the options are `type`, `id`", " and `segment`"]);
+    says(&refused("tap,id=a,frobnicate=1"), &["the options are `type`, `id`", " and `coalesce`"]);
     says(&refused("tap,id=a,mac=52:54:0:0:0:1"), &["the NIC"]);
     says(&refused("tap,id=a,nonsense"), &["`nonsense`"]);
     says(&refused("tap,id=a,nofoo"), &["`nofoo`"]);
@@ -253,6 +255,9 @@ fn bad_sizes() {
 
 #[test]
 fn words_of_our_own_options() {
+    assert_eq!(parsed("tap,id=a,coalesce").coalesce, Coalesce::On);
+    assert_eq!(parsed("tap,id=a,nocoalesce").coalesce, Coalesce::Off);
+    says(&refused("tap,id=a,coalesce=yes"), &["coalesce=yes", "`auto`, `on` and `off`"]);
     assert_eq!(parsed("tap,id=a,carrier=guest").carrier, CarrierMode::Guest);
     assert_eq!(parsed("tap,id=a,carrier=off").carrier, CarrierMode::Off);
     assert_eq!(parsed("tap,id=a,qdisc=noqueue").qdisc, Qdisc::Noqueue);

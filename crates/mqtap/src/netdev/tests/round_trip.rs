@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::netdev::{CarrierMode, Engine, Id, Options, Qdisc, Script, VhostMode};
+use crate::netdev::{CarrierMode, Coalesce, Engine, Id, Options, Qdisc, Script, VhostMode};
 use crate::{Account, MacAddress, NameRequest, Namespace};
 
 fn fd() -> impl Strategy<Value = i32> {
@@ -97,6 +97,7 @@ prop_compose! {
         qdisc in prop::sample::select(vec![Qdisc::Noqueue, Qdisc::Mq]),
         engine in prop::sample::select(vec![Engine::Auto, Engine::Syscall, Engine::IoUring]),
         segment in any::<bool>(),
+        coalesce in prop::sample::select(vec![Coalesce::Auto, Coalesce::On, Coalesce::Off]),
     ) -> Options {
         let mut options = sources;
         options.id = Id::new(id).unwrap();
@@ -111,6 +112,7 @@ prop_compose! {
         options.qdisc = qdisc;
         options.engine = engine;
         options.segment = segment;
+        options.coalesce = coalesce;
         options
     }
 }

@@ -332,3 +332,21 @@ fn what_an_interface_is_to_be_makes_sense() {
         }
     }
 }
+
+#[test]
+fn frames_are_coalesced_only_where_we_move_them_and_say_so() {
+    for (text, given) in [
+        ("vnet_hdr=off", "vnet_hdr=off"),
+        ("vhost=on", "vhost=on"),
+        ("vhostforce=on", "vhost=on"),
+        ("vhostfd=3", "vhost=on"),
+    ] {
+        let error = senseless(&format!("tap,id=a,coalesce=on,{text}"));
+        assert!(matches!(error, OptionsError::CoalesceImpossible { given: found, .. } if found == given));
+        says(&error, &["coalesce=on contradicts", given, "leave out"]);
+        valid(&format!("tap,id=a,{text}"));
+        valid(&format!("tap,id=a,coalesce=off,{text}"));
+    }
+    valid("tap,id=a,coalesce=on,sndbuf=64k,queues=4");
+    valid("tap,id=a,coalesce=on,vhost=try");
+}

@@ -439,6 +439,26 @@ fn nothing_is_overtaken_by_what_came_behind_it() {
 }
 
 #[test]
+fn it_is_known_whether_frames_change_places() {
+    let a = flow(&Spec::new(Network::V6, Transport::Udp, &[1; 50]), 2);
+    let b = flow(&Spec { ports: (9, 9), ..a[0].clone() }, 2);
+    let mut coalescer = Coalescer::new(OPTIONS, 4);
+    for (order, saved, reorders) in [
+        ([&a[0], &a[1], &b[0], &b[1]], 2, false),
+        ([&a[0], &b[0], &b[1], &a[1]], 2, true),
+        ([&a[0], &b[0], &a[1], &b[1]], 2, true),
+        ([&a[1], &b[0], &Spec { ttl: 1, ..a[0].clone() }, &b[1]], 1, true),
+        ([&a[0], &Spec { ttl: 1, ..a[0].clone() }, &b[0], &b[1]], 1, false),
+    ] {
+        let groups = coalesce(&mut coalescer, &order.map(partial));
+        assert_eq!((coalescer.saved(), coalescer.reorders()), (saved, reorders));
+        let positions: Vec<usize> = groups.into_iter().flat_map(|group| group.members).collect();
+        assert_eq!(positions != [0, 1, 2, 3], reorders);
+        assert_eq!(coalescer.positions().collect::<Vec<_>>(), [0, 1, 2, 3]);
+    }
+}
+
+#[test]
 fn a_burst_remembers_nothing_of_the_one_before() {
     let mut coalescer = Coalescer::new(OPTIONS, 2);
     let specs = flow(&Spec::new(Network::V4, Transport::Udp, &[1; 50]), 40);
