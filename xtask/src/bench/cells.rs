@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::contender::Contender;
+use super::field::{COALESCE_OFF, COALESCE_ON, Field, SEGMENT_OFF, SYSCALL};
 use super::world::Sink;
 
 /// Which way, as the guest sees it.
@@ -156,30 +157,6 @@ impl Cell {
     }
 }
 
-/// Who takes part where.
-pub(super) struct Field {
-    /// Ours as it is by default, and with options that matter.
-    pub(super) ours: Vec<Contender>,
-    pub(super) peers: Vec<Contender>,
-}
-
-impl Field {
-    /// The floors and everybody.
-    fn all(&self, floors: &[Contender]) -> Vec<Contender> {
-        floors.iter().chain(&self.ours).chain(&self.peers).cloned().collect()
-    }
-
-    /// The floors and ours.
-    fn ours(&self, floors: &[Contender]) -> Vec<Contender> {
-        floors.iter().chain(&self.ours).cloned().collect()
-    }
-
-    /// Ours by default alone.
-    fn plain(&self, floors: &[Contender]) -> Vec<Contender> {
-        floors.iter().chain(self.ours.first()).cloned().collect()
-    }
-}
-
 /// A super-frame of TCP, as large as they come.
 const TCP_SUPER: &str = "tcp,size=65160,checksum=partial,segment=1448";
 /// A super-frame of UDP: the most segments that fit.
@@ -201,7 +178,11 @@ fn dpdk(field: &Field) -> Vec<Cell> {
     for (layout, packed) in [("split", false), ("packed", true)] {
         for (way, direction) in [("transmit", Direction::Transmit), ("receive", Direction::Receive)] {
             // A backend that polls does not say when it has done its part, nor lose nothing.
-            let contenders = if direction == Direction::Transmit { field.all(&[]) } else { field.ours(&[]) };
+            let contenders = if direction == Direction::Transmit {
+                field.everybody(&[], &[])
+            } else {
+                field.ours(&[], &[])
+            };
             let mut cell =
                 Cell::new(&format!("dpdk.{way}.60.{layout}"), direction, shape, Sink::Drop, contenders);
             cell.testpmd = true;
@@ -212,6 +193,7 @@ fn dpdk(field: &Field) -> Vec<Cell> {
 }
 
 fn transmit(field: &Field) -> Vec<Cell> {
+    const COALESCING: &[&str] = &[COALESCE_ON, COALESCE_OFF];
     let write = [
         Contender::floor("write", &[]),
         Contender::floor("writev", &["--pieces", "2"]),
@@ -223,22 +205,40 @@ fn transmit(field: &Field) -> Vec<Cell> {
     };
     let partial = |driver: &mut Driver| driver.offloads = "tcp";
     vec![
-        cell("60.distinct", "udp,size=60,flows=distinct", Sink::Drop, field.all(&write)).quick(),
-        cell("60.64-flows", "udp,size=60,flows=64", Sink::Drop, field.ours(&bare)),
-        cell("60.1-flow", "udp,size=60", Sink::Drop, field.ours(&bare)),
-        cell("60.1-flow.bridge", "udp,size=60", Sink::Bridge, field.ours(&bare)),
-        cell("60.1-flow.routed", "udp,size=60", Sink::Routed, field.ours(&bare)),
-        cell("60.1-flow.socket", "udp,size=60", Sink::Socket, field.ours(&bare)).quick(),
-        cell("60.64-flows.bridge", "udp,size=60,flows=64", Sink::Bridge, field.ours(&bare)),
-        cell("512.distinct", "udp,size=512,flows=distinct", Sink::Drop, field.all(&bare)),
-        cell("1514.distinct", "udp,size=1514,flows=distinct", Sink::Drop, field.all(&bare)),
-        cell("1514.1-flow", "udp,size=1514,checksum=partial", Sink::Drop, field.ours(&bare)).driver(partial),
-        cell("1514.1-flow.bridge", "udp,size=1514,checksum=partial", Sink::Bridge, field.ours(&bare))
+        cell(
+            "60.distinct",
+            "udp,size=60,flows=distinct",
+            Sink::Drop,
+            field.everybody(&write, &[SYSCALL, COALESCE_OFF]),
+        )
+        .quick(),
+        cell("60.64-flows", "udp,size=60,flows=64", Sink::Drop, field.ours(&bare, COALESCING)),
+        cell("60.1-flow", "udp,size=60", Sink::Drop, field.ours(&bare, COALESCING)),
+        cell("60.1-flow.bridge", "udp,size=60", Sink::Bridge, field.ours(&bare, COALESCING)),
+        cell("60.1-flow.routed", "udp,size=60", Sink::Routed, field.ours(&bare, COALESCING)),
+        cell("60.1-flow.socket", "udp,size=60", Sink::Socket, field.ours(&bare, COALESCING)).quick(),
+        cell("60.64-flows.bridge", "udp,size=60,flows=64", Sink::Bridge, field.ours(&bare, COALESCING)),
+        cell("512.distinct", "udp,size=512,flows=distinct", Sink::Drop, field.everybody(&bare, &[])),
+        cell("1514.distinct", "udp,size=1514,flows=distinct", Sink::Drop, field.everybody(&bare, &[])),
+        cell("1514.1-flow", "udp,size=1514,checksum=partial", Sink::Drop, field.ours(&bare, COALESCING))
             .driver(partial),
-        cell("1514.1-flow.bridge.complete", "udp,size=1514", Sink::Bridge, field.ours(&bare)),
-        cell("1514.tcp", "tcp,size=1514,checksum=partial", Sink::Bridge, field.ours(&bare)).driver(partial),
-        cell("1514.tcp.8-flows", "tcp,size=1514,checksum=partial,flows=8", Sink::Bridge, field.ours(&bare))
+        cell(
+            "1514.1-flow.bridge",
+            "udp,size=1514,checksum=partial",
+            Sink::Bridge,
+            field.ours(&bare, COALESCING),
+        )
+        .driver(partial),
+        cell("1514.1-flow.bridge.complete", "udp,size=1514", Sink::Bridge, field.ours(&bare, COALESCING)),
+        cell("1514.tcp", "tcp,size=1514,checksum=partial", Sink::Bridge, field.ours(&bare, COALESCING))
             .driver(partial),
+        cell(
+            "1514.tcp.8-flows",
+            "tcp,size=1514,checksum=partial,flows=8",
+            Sink::Bridge,
+            field.ours(&bare, COALESCING),
+        )
+        .driver(partial),
         cell("64k.tso", TCP_SUPER, Sink::Bridge, field.plain(&bare)).driver(partial).quick(),
         cell(
             "64k.tso.17-pieces",
@@ -266,17 +266,17 @@ fn receive(field: &Field) -> Vec<Cell> {
         Cell::new(&format!("receive.{name}"), Direction::Receive, shape, Sink::Drop, contenders)
     };
     vec![
-        cell("60.distinct", "udp,size=60,flows=distinct", field.all(&read)).quick(),
-        cell("60.1-flow", "udp,size=60", field.ours(&bare)),
-        cell("512.distinct", "udp,size=512,flows=distinct", field.all(&bare)),
-        cell("1514.distinct", "udp,size=1514,flows=distinct", field.all(&bare)),
-        cell("1514.1-flow", "udp,size=1514", field.ours(&bare)),
+        cell("60.distinct", "udp,size=60,flows=distinct", field.everybody(&read, &[SYSCALL])).quick(),
+        cell("60.1-flow", "udp,size=60", field.ours(&bare, &[])),
+        cell("512.distinct", "udp,size=512,flows=distinct", field.everybody(&bare, &[])),
+        cell("1514.distinct", "udp,size=1514,flows=distinct", field.everybody(&bare, &[])),
+        cell("1514.1-flow", "udp,size=1514", field.ours(&bare, &[])),
         cell("64k.tso", TCP_SUPER, field.plain(&offloads)).driver(|driver| driver.offloads = "tcp").quick(),
         cell("64k.uso", UDP_SUPER, field.plain(&offloads)).driver(|driver| driver.offloads = "all"),
-        cell("64k.uso.driver-without-uso", UDP_SUPER, field.ours(&bare))
+        cell("64k.uso.driver-without-uso", UDP_SUPER, field.ours(&bare, &[SEGMENT_OFF]))
             .driver(|driver| driver.offloads = "tcp"),
-        cell("64k.uso.driver-without-offloads", UDP_SUPER, field.ours(&bare)),
-        cell("64k.tso.driver-without-offloads", TCP_SUPER, field.ours(&bare)),
+        cell("64k.uso.driver-without-offloads", UDP_SUPER, field.ours(&bare, &[SEGMENT_OFF])),
+        cell("64k.tso.driver-without-offloads", TCP_SUPER, field.ours(&bare, &[SEGMENT_OFF])),
     ]
 }
 

@@ -6,6 +6,7 @@
 mod cells;
 mod contender;
 mod dpdk;
+mod field;
 mod guests;
 mod idle;
 mod instructions;
@@ -26,11 +27,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use cells::{Cell, Field};
-use contender::{Contender, Named};
+use cells::Cell;
+use contender::Named;
+use field::Field;
 use guests::GuestCell;
 use measures::{Context, Group};
-use model::{Findings, Method, Skipped};
+use model::{Findings, Method};
 use rounds::Plan;
 use world::Cpus;
 
@@ -86,14 +88,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         finish(&serde_json::from_str(&text)?, arguments)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut skipped = Vec::new();
-    let field = field(arguments, &mut skipped);
-    let cells: Vec<Cell> =
-        cells::all(&field).into_iter().filter(|cell| wanted(&cell.name, cell.quick, arguments)).collect();
     let guest_cells: Vec<&GuestCell> =
         guests::CELLS.iter().filter(|cell| wanted(cell.name, false, arguments)).collect();
     let groups: Vec<&Group> =
         measures::GROUPS.iter().filter(|group| wanted(group.name, group.quick, arguments)).collect();
+    let selected = |field: &Field| -> Vec<Cell> {
+        cells::all(field).into_iter().filter(|cell| wanted(&cell.name, cell.quick, arguments)).collect()
+    };
+    // Which cells there are does not depend on who takes part.
+    let cells = selected(&Field::default());
     if arguments.list {
         cells.iter().for_each(|cell| say(&cell.name));
         guest_cells.iter().for_each(|cell| say(cell.name));
@@ -109,6 +112,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure(&[setup::BASE])?;
     say("building (release)");
     serve::build_release(&["mqtap-cli", "mqtap-driver", "mqtap-bench"])?;
+    let mut skipped = Vec::new();
+    let field = Field::gather(arguments, &mut skipped);
+    let cells = selected(&field);
     let cpus = Cpus::choose()?;
     say(format!("{} cells; driver on CPU {}, backend on CPU {}\n", cells.len(), cpus.driver, cpus.backend));
 
@@ -150,8 +156,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             }
         }
     }
-    let mut ours = vec![Contender::ours("mqtap", "")];
-    ours.extend(POLLING.iter().map(|(name, options)| Contender::ours(name, options)));
+    let ours = field.polling();
     let context = Context { cpus, repetitions: plan.repetitions, quick: arguments.quick, ours: &ours };
     for group in groups {
         let start = Instant::now();
@@ -187,7 +192,9 @@ fn need_hugepages(cells: &[Cell]) -> bool {
 
 /// Says, and writes, what was found.
 fn finish(findings: &Findings, arguments: &Arguments) -> Result<()> {
-    report::say_goals(findings);
+    if !arguments.quick {
+        report::say_goals(findings);
+    }
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(findings)?;
         std::fs::write(path, text).context(|| format!("cannot write {}", path.display()))?;
@@ -197,9 +204,6 @@ fn finish(findings: &Findings, arguments: &Arguments) -> Result<()> {
     }
     Ok(())
 }
-
-/// Ours with polling: long enough that a worker is awake when the next request comes.
-const POLLING: &[(&str, &str)] = &[("mqtap polling", "poll-us=1000")];
 
 /// Whether a cell or a group of measures is asked for.
 fn wanted(name: &str, quick: bool, arguments: &Arguments) -> bool {
@@ -217,23 +221,6 @@ fn matches(glob: &str, name: &str) -> bool {
             (0..=rest.len()).any(|at| rest.get(at..).is_some_and(|rest| matches(behind, rest)))
         }),
     }
-}
-
-/// Who takes part. A peer that cannot be had is noted, and left out.
-fn field(arguments: &Arguments, skipped: &mut Vec<Skipped>) -> Field {
-    let mut ours = vec![Contender::ours("mqtap", "")];
-    ours.extend(
-        arguments.ours.iter().map(|named| Contender::ours(&format!("mqtap {}", named.name), &named.text)),
-    );
-    let mut peers: Vec<Contender> = arguments.peer.iter().map(peers::named).collect();
-    // A list of names needs nobody installed; a quick run is to be quick.
-    if !arguments.list && !arguments.quick {
-        match peers::dpdk() {
-            Ok(dpdk) => peers.insert(0, dpdk),
-            Err(error) => skipped.push(Skipped { name: report::DPDK.to_owned(), why: error.to_string() }),
-        }
-    }
-    Field { ours, peers }
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ impl Runner {
         let Some(backend) = &self.backend else { return Ok(None) };
         let pid = backend.pid()?.as_raw_nonzero().to_string();
         let mut command = Command::new("perf");
-        command.args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-p", &pid, "--", "sleep", "1"]);
+        command.args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-p", &pid, "--", "sleep", "0.6"]);
         command.stdin(Stdio::null());
         let mut perf = Supervised::start(&mut command, "perf", &logs.join("perf.log"))?;
         // It says nothing when it has begun.

@@ -45,6 +45,17 @@ impl Limit {
     }
 }
 
+/// The figure of the best of ours, and that of ours by default where it is another.
+fn with_default(cell: &CellFindings, best: &Line, figure: impl Fn(&Line) -> f64) -> String {
+    let text = format!("{:.2} ({})", figure(best), best.name);
+    match cell.of(Side::Ours).next() {
+        Some(default) if default.name != best.name => {
+            format!("{text}; {:.2} as it is by default", figure(default))
+        }
+        _ => text,
+    }
+}
+
 fn part(wanted: String, found: Option<(f64, String)>, limit: Limit) -> Part {
     let met = found.as_ref().is_some_and(|(value, _)| limit.holds(*value));
     Part { wanted, found: found.map(|(_, text)| text), met }
@@ -55,8 +66,8 @@ impl Judge<'_> {
     fn against_floor(&self, cell: &str, limit: f64, what: &str) -> Part {
         let found = self.0.cell(cell).and_then(|cell| {
             let (ours, floor) = (cell.best()?, cell.floor()?);
-            let ratio = ours.cpu_ns.median / floor.cpu_ns.median;
-            Some((ratio, format!("{ratio:.2} ({})", ours.name)))
+            let ratio = |line: &Line| line.cpu_ns.median / floor.cpu_ns.median;
+            Some((ratio(ours), with_default(cell, ours, ratio)))
         });
         let limit = Limit::Most(limit);
         part(format!("CPU {} x {what}", limit.text()), found, limit)
@@ -75,8 +86,8 @@ impl Judge<'_> {
         let found = self.0.cell(cell).and_then(|cell| {
             let theirs = most(&mut cell.lines.iter().filter(|line| others(line)))?;
             let ours = cell.of(Side::Ours).max_by(|a, b| figure(a).total_cmp(&figure(b)))?;
-            let ratio = figure(ours) / theirs;
-            Some((ratio, format!("{ratio:.2} ({})", ours.name)))
+            let ratio = |line: &Line| figure(line) / theirs;
+            Some((ratio(ours), with_default(cell, ours, ratio)))
         });
         let limit = Limit::Least(limit);
         part(format!("{} x {what}", limit.text()), found, limit)
