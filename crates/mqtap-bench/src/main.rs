@@ -8,6 +8,7 @@
 mod count;
 mod ping;
 mod read;
+mod relay;
 mod sink;
 mod talk;
 mod tap;

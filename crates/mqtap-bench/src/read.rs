@@ -13,6 +13,7 @@ use mqtap_virtio::BurstIo;
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
+use crate::relay;
 use crate::talk::{BoxError, Watch, serve, unknown};
 use crate::tap::TapOptions;
 
@@ -33,6 +34,9 @@ pub(crate) struct Options {
     /// Buffers of 2048 bytes to read into in turn: as many as in a ring, so that neither has it easier with the caches
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     buffers: u16,
+    /// Have a thread on this CPU look at each frame and give its buffer back, as a driver does
+    #[arg(long, value_name = "CPU")]
+    looked_at_on: Option<usize>,
     /// Frames that io_uring reads with one call
     #[arg(long, default_value_t = 32)]
     batch: usize,
@@ -72,7 +76,13 @@ pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
         arrived: Vec::new(),
     };
     serve(|words| match *words {
-        ["collect", frames, ms] => reader.collect(frames.parse()?, Duration::from_millis(ms.parse()?), None),
+        ["collect", payloads, ms] => {
+            let (payloads, patience) = (payloads.parse()?, Duration::from_millis(ms.parse()?));
+            match options.looked_at_on {
+                None => reader.collect(payloads, patience, None),
+                Some(cpu) => reader.collect_for_another(cpu, payloads, patience),
+            }
+        }
         ["verify", frames, ms] => {
             let mut checker = Checker::default();
             reader.collect(frames.parse()?, Duration::from_millis(ms.parse()?), Some(&mut checker))
@@ -106,7 +116,65 @@ struct Reader {
     arrived: Vec<(usize, usize)>,
 }
 
+/// Bytes of a frame that a driver looks at.
+const LOOK: usize = 96;
+
 impl Reader {
+    /// Reads frames into buffers that another CPU looks at and gives back.
+    fn collect_for_another(
+        &mut self,
+        cpu: usize,
+        target: u64,
+        patience: Duration,
+    ) -> Result<Value, BoxError> {
+        let batches =
+            (0..self.buffers.div_ceil(relay::BATCH)).map(|_| vec![vec![0; PIECE]; relay::BATCH]).collect();
+        let look = |batch: &mut relay::Batch| {
+            for frame in batch {
+                std::hint::black_box(frame[..LOOK].iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)));
+            }
+        };
+        relay::exchange(cpu, batches, look, |relay| {
+            let (mut frames, mut bytes, mut calls) = (0, 0, 0);
+            let mut batch = relay.take()?;
+            let watch = Watch::start();
+            'all: while frames < target {
+                for buffer in &mut batch {
+                    loop {
+                        calls += 1;
+                        match rustix::io::read(self.queue.as_fd(), &mut buffer[..]) {
+                            Ok(length) => {
+                                frames += 1;
+                                bytes += length.saturating_sub(VirtioNetHeader::SIZE) as u64;
+                                break;
+                            }
+                            Err(Errno::AGAIN) if frames >= target => break 'all,
+                            Err(Errno::AGAIN) => {
+                                calls += 1;
+                                if !wait_readable(&[self.queue.as_fd()], Some(patience))? {
+                                    break 'all;
+                                }
+                            }
+                            Err(errno) => return Err(format!("cannot read from the tap: {errno}").into()),
+                        }
+                    }
+                }
+                relay.give(batch)?;
+                batch = relay.take()?;
+            }
+            let (cpu, wall) = (watch.cpu(), watch.wall());
+            Ok(json!({
+                "ok": true,
+                "wall_ns": wall.as_nanos() as u64,
+                "cpu_ns": cpu.as_nanos() as u64,
+                "frames": frames,
+                "payloads": frames,
+                "bytes": bytes,
+                "syscalls": calls,
+            }))
+        })
+    }
+
     fn collect(
         &mut self,
         target: u64,

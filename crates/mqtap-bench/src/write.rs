@@ -12,6 +12,7 @@ use mqtap_virtio::BurstIo;
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
+use crate::relay;
 use crate::talk::{BoxError, Watch, serve, unknown};
 use crate::tap::TapOptions;
 
@@ -39,6 +40,9 @@ pub(crate) struct Options {
     /// Frames that lie ready: as many as in a ring, so that neither has it easier with the caches
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     buffers: u16,
+    /// Have each frame made on this CPU just before it is written, as a driver's frames are
+    #[arg(long, value_name = "CPU")]
+    made_on: Option<usize>,
     /// Frames that io_uring writes with one call
     #[arg(long, default_value_t = 32)]
     batch: usize,
@@ -107,7 +111,10 @@ pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
     serve(|words| match *words {
         ["run", ms] => {
             let time = Duration::from_millis(ms.parse()?);
-            writer.measured(|writer, watch| writer.run(time, watch))
+            match options.made_on {
+                None => writer.measured(|writer, watch| writer.run(time, watch)),
+                Some(cpu) => writer.run_made_elsewhere(cpu, time),
+            }
         }
         ["count", frames] => {
             let frames = frames.parse()?;
@@ -153,6 +160,32 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Writes frames that another CPU has just made.
+    fn run_made_elsewhere(&mut self, cpu: usize, time: Duration) -> Result<Value, BoxError> {
+        let batches = self.ready.chunks(relay::BATCH).map(<[_]>::to_vec).collect();
+        let mut generator = self.generator.clone();
+        let make = move |batch: &mut relay::Batch| {
+            for frame in batch {
+                generator.stamp();
+                let head = generator.head_length();
+                frame[..head].copy_from_slice(&generator.frame()[..head]);
+            }
+        };
+        relay::exchange(cpu, batches, make, |relay| {
+            self.measured(|writer, watch| {
+                while watch.wall() < time {
+                    let batch = relay.take()?;
+                    for frame in &batch {
+                        let result = writer.output.write(frame);
+                        writer.count(result)?;
+                    }
+                    relay.give(batch)?;
+                }
+                Ok(())
+            })
+        })
     }
 
     /// Writes frames that are ready with one call.

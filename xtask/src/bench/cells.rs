@@ -196,6 +196,7 @@ fn transmit(field: &Field) -> Vec<Cell> {
     const COALESCING: &[&str] = &[COALESCE_ON, COALESCE_OFF];
     let write = [
         Contender::floor("write", &[]),
+        Contender::floor_across("write", "--made-on"),
         Contender::floor("writev", &["--pieces", "2"]),
         Contender::floor("uring", &["--batch", "64"]),
     ];
@@ -257,6 +258,7 @@ fn transmit(field: &Field) -> Vec<Cell> {
 fn receive(field: &Field) -> Vec<Cell> {
     let read = [
         Contender::floor("read", &[]),
+        Contender::floor_across("read", "--looked-at-on"),
         Contender::floor("readv", &["--pieces", "18"]),
         Contender::floor("uring", &["--batch", "32"]),
     ];

@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The tap that frames go through, whoever serves it.
 pub(super) const TAP: &str = "tap0";
 
+/// Stands for the driver's CPU in the arguments of a floor.
+pub(super) const DRIVER_CPU: &str = "{driver-cpu}";
+
 /// One of those that are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Contender {
@@ -50,6 +53,12 @@ impl Contender {
         let mut all = vec!["--call".to_owned(), call.to_owned()];
         all.extend(arguments.iter().map(|&argument| argument.to_owned()));
         Self { name: call.to_owned(), kind: Kind::Floor(all) }
+    }
+
+    /// The same with frames that the driver's CPU makes or looks at.
+    pub(super) fn floor_across(call: &str, option: &str) -> Self {
+        let floor = Self::floor(call, &[option, DRIVER_CPU]);
+        Self { name: format!("{call} across CPUs"), ..floor }
     }
 
     pub(super) fn ours(name: &str, options: &str) -> Self {

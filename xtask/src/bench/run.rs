@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cells::{Cell, Direction};
-use super::contender::{Backend, Contender, Kind, Service, TAP};
+use super::contender::{Backend, Contender, DRIVER_CPU, Kind, Service, TAP};
 use super::dpdk;
 use super::sample::Sample;
 use super::talker::{Talker, number};
@@ -182,7 +182,8 @@ fn start(
             Direction::Transmit => ("write", vec!["--frames".to_owned(), cell.frames()]),
             Direction::Receive => ("read", Vec::new()),
         };
-        all.extend(arguments.iter().cloned());
+        let cpu = world.cpus.driver.to_string();
+        all.extend(arguments.iter().map(|argument| argument.replace(DRIVER_CPU, &cpu)));
         let talker = bench(world, mode, TAP, &all, true, logs)?;
         lead()?;
         return Ok(Runner { talker, backend: None });

@@ -25,6 +25,14 @@ pub(super) fn all(findings: &Findings) -> Vec<Named> {
         .collect()
 }
 
+/// `write across CPUs` is called `bare write() across CPUs`.
+pub(super) fn bare(floor: &str) -> String {
+    match floor.split_once(' ') {
+        Some((call, how)) => format!("bare {call}() {how}"),
+        None => format!("bare {floor}()"),
+    }
+}
+
 fn cpu_bar(line: &Line, floor: Option<&Line>) -> Bar {
     let ratio = match floor {
         Some(floor) if line.side != Side::Floor => {
@@ -33,7 +41,7 @@ fn cpu_bar(line: &Line, floor: Option<&Line>) -> Bar {
         _ => String::new(),
     };
     Bar {
-        label: if line.side == Side::Floor { format!("bare {}()", line.name) } else { line.name.clone() },
+        label: if line.side == Side::Floor { bare(&line.name) } else { line.name.clone() },
         side: line.side,
         value: line.cpu_ns.median,
         spread: Some((line.cpu_ns.least, line.cpu_ns.most)),

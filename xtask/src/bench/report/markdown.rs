@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::model::{CellFindings, Findings, Line, Side};
-use super::charts::Named;
+use super::charts::{self, Named};
 use super::goals::Goal;
 
 const METHOD: &str = "\
@@ -21,7 +21,8 @@ takes its CPU whether there is work or not; for it this is the time that a frame
 * **Receive**: the backend is held (SIGSTOP) until the tap queue is full, then measured until the driver has them all: the
   injector is not the limit. The frames are written to another tap and bridged, and so are made by the kernel alike for all.
 * **Floors** are single-threaded loops around one system call, on a tap with the same flags, with as many buffers as the ring
-  has, and without any virtio.
+  has, and without any virtio. *Across CPUs* means that a thread on the driver's CPU has just made the frames, or looks at
+  them and gives the buffers back: the way from one CPU's cache to the other's is then part of the floor.
 * **Checks**: before a cell is measured each backend sends some thousand of its frames to a tap where every byte of them is
   looked at. Of the received ones, every number is checked and every byte of one in 16. A cell that loses or
   damages anything fails.
@@ -125,7 +126,7 @@ fn cell(text: &mut String, cell: &CellFindings) {
 
 fn label(line: &Line) -> String {
     match line.side {
-        Side::Floor => format!("bare `{}()`", line.name),
+        Side::Floor => charts::bare(&line.name),
         Side::Ours => format!("**{}**", line.name),
         Side::Peer => line.name.clone(),
     }
