@@ -137,7 +137,7 @@ impl Reader {
         relay::exchange(cpu, batches, look, |relay| {
             let (mut frames, mut bytes, mut calls) = (0, 0, 0);
             let mut batch = relay.take()?;
-            let watch = Watch::start();
+            let (waited, watch) = (relay.waited(), Watch::start());
             'all: while frames < target {
                 for buffer in &mut batch {
                     loop {
@@ -162,7 +162,7 @@ impl Reader {
                 relay.give(batch)?;
                 batch = relay.take()?;
             }
-            let (cpu, wall) = (watch.cpu(), watch.wall());
+            let (cpu, wall) = (watch.cpu() - (relay.waited() - waited), watch.wall());
             Ok(json!({
                 "ok": true,
                 "wall_ns": wall.as_nanos() as u64,

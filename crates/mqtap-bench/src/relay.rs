@@ -1,10 +1,12 @@
 //! Buffers that another CPU has had in its hands: what a driver on another CPU costs at least, whoever is the backend.
 
+use std::cell::Cell;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::talk::BoxError;
+use crate::talk::{BoxError, Watch};
 
 /// Buffers that change hands together, so that changing hands costs little.
 pub(crate) const BATCH: usize = 32;
@@ -15,12 +17,27 @@ pub(crate) type Batch = Vec<Vec<u8>>;
 pub(crate) struct Relay {
     give: SyncSender<Batch>,
     take: Receiver<Batch>,
+    waited: Cell<Duration>,
 }
 
 impl Relay {
     /// The next batch that the other CPU is done with.
     pub(crate) fn take(&self) -> Result<Batch, BoxError> {
-        wait(&self.take).ok_or_else(|| "the other thread has ended".into())
+        let batch = match self.take.try_recv() {
+            Ok(batch) => Some(batch),
+            Err(_) => {
+                let watch = Watch::start();
+                let batch = wait(&self.take);
+                self.waited.set(self.waited.get() + watch.cpu());
+                batch
+            }
+        };
+        batch.ok_or_else(|| "the other thread has ended".into())
+    }
+
+    /// CPU time that went by because the other CPU was busy with something else: no part of what a frame costs.
+    pub(crate) fn waited(&self) -> Duration {
+        self.waited.get()
     }
 
     /// Gives a batch to the other CPU.
@@ -63,7 +80,7 @@ pub(crate) fn exchange<T>(
             }
         });
         // Dropped at the end, which ends the thread.
-        let relay = Relay { give, take };
+        let relay = Relay { give, take, waited: Cell::default() };
         for batch in batches {
             relay.give(batch)?;
         }

@@ -112,27 +112,28 @@ pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
         ["run", ms] => {
             let time = Duration::from_millis(ms.parse()?);
             match options.made_on {
-                None => writer.measured(|writer, watch| writer.run(time, watch)),
+                None => writer.measured(|writer, watch| writer.run(time, watch).map(|()| Duration::ZERO)),
                 Some(cpu) => writer.run_made_elsewhere(cpu, time),
             }
         }
         ["count", frames] => {
             let frames = frames.parse()?;
-            writer.measured(|writer, _| writer.write(frames))
+            writer.measured(|writer, _| writer.write(frames).map(|()| Duration::ZERO))
         }
         _ => unknown(words),
     })
 }
 
 impl Writer {
+    /// Does something and says what it took, without the CPU time that it says is not to be counted.
     fn measured(
         &mut self,
-        what: impl FnOnce(&mut Self, &Watch) -> Result<(), BoxError>,
+        what: impl FnOnce(&mut Self, &Watch) -> Result<Duration, BoxError>,
     ) -> Result<Value, BoxError> {
         let (written, refused, calls) = (self.written, self.refused, self.calls);
         let watch = Watch::start();
-        what(self, &watch)?;
-        let (cpu, wall) = (watch.cpu(), watch.wall());
+        let waited = what(self, &watch)?;
+        let (cpu, wall) = (watch.cpu() - waited, watch.wall());
         let (frames, shape) = (self.written - written, self.generator.shape());
         Ok(json!({
             "ok": true,
@@ -183,7 +184,7 @@ impl Writer {
                     }
                     relay.give(batch)?;
                 }
-                Ok(())
+                Ok(relay.waited())
             })
         })
     }
