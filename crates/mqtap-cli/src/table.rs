@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use mqtap_virtio::nic::NicSnapshot;
 
-use crate::output::{Align, Columns};
+use crate::output::{Align, Columns, harmless};
 
 /// One line for each queue pair, and one for all together.
 pub(crate) fn render(id: &str, nic: &NicSnapshot) -> String {
@@ -14,8 +14,9 @@ pub(crate) fn render(id: &str, nic: &NicSnapshot) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "{id} on {}: {pairs} queue pairs ({} virtqueues), {attached} attached",
-        nic.interface,
+        "{} on {}: {pairs} queue pairs ({} virtqueues), {attached} attached",
+        harmless(id),
+        harmless(&nic.interface),
         2 * pairs
     );
     let mut columns = Columns::new([

@@ -3,7 +3,7 @@
 use mqtap::InterfaceName;
 use mqtap::doctor::{Explanation, Finding, Severity};
 
-use crate::output::{Paint, Style, wrap};
+use crate::output::{Paint, Style, harmless, wrap};
 
 pub(super) fn findings(
     findings: &[Finding],
@@ -41,7 +41,7 @@ fn finding(finding: &Finding, paint: Paint, width: usize) -> String {
     for (number, command) in finding.commands.iter().enumerate() {
         let mark = if number == 0 && finding.advice.is_none() { "do:" } else { "   " };
         // In one line, however long, so that it can be copied.
-        text.push_str(&format!("  {mark} {command}\n"));
+        text.push_str(&format!("  {mark} {}\n", harmless(command)));
     }
     text
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::harmless;
+
 /// To which side a column is flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
@@ -24,7 +26,7 @@ impl Columns {
 
     /// Adds a row. Cells that are missing are empty.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into());
+        self.rows.push(cells.map(|cell| harmless(&cell)).into());
     }
 
     /// One space between columns, rather than two.
@@ -83,5 +85,7 @@ mod tests {
         columns.row(["macvtap12".into(), String::new(), "68".into()]);
         let expected = "  NAME        MTU  BY\n  tap0       1500  qemu\n  macvtap12    68\n";
         assert_eq!(columns.render("  "), expected);
+        columns.row(["tap1".into(), String::new(), String::new(), "\x1b[2Jrm".into()]);
+        assert!(!columns.render("").contains('\x1b'));
     }
 }

@@ -10,6 +10,11 @@ pub(crate) use columns::{Align, Columns};
 pub(crate) use paint::{Paint, Style};
 pub(crate) use wrap::wrap;
 
+/// Names and command lines come from others, and must not speak to the terminal.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// What came of printing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Printed {

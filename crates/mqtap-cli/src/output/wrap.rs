@@ -1,12 +1,14 @@
 //! Paragraphs.
 
+use super::harmless;
+
 /// Breaks a paragraph into lines of at most `width` characters, each behind `indent`, the first behind `first`. Longer words have a line
 /// of their own.
 pub(crate) fn wrap(text: &str, width: usize, first: &str, indent: &str) -> String {
     let mut lines = String::new();
     let mut line = first.to_owned();
     let mut is_fresh = true;
-    for word in text.split_whitespace() {
+    for word in harmless(text).split_whitespace() {
         if !is_fresh && line.chars().count() + 1 + word.chars().count() > width {
             lines.push_str(line.trim_end());
             lines.push('\n');

@@ -78,7 +78,7 @@ fn as_json(tap: &Tap, daemons: &[Daemon]) -> String {
 }
 
 fn render(tap: &Tap, daemons: &[Daemon]) -> String {
-    let mut text = format!("{}: {}\n", tap.link.name, summary(tap));
+    let mut text = format!("{}: {}\n", output::harmless(tap.link.name.as_str()), summary(tap));
     let holders = holders(tap);
     if !holders.is_empty() {
         text.push_str(&holders.render("  "));

@@ -5,15 +5,15 @@ use std::fmt::Write;
 use mqtap::inspect::{Hidden, Kind, NamespaceId, Tap};
 
 use crate::list::{owner, state};
-use crate::output::Columns;
+use crate::output::{Columns, harmless};
 use crate::queues::{Daemon, holders, transmit_queues};
 
 pub(super) fn render(tap: &Tap, daemons: &[Daemon]) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "{}: {}, {}", tap.link.name, tap.kind.as_str(), state(tap));
+    let _ = writeln!(text, "{}: {}, {}", harmless(tap.link.name.as_str()), tap.kind.as_str(), state(tap));
     for (title, value) in facts(tap) {
-        let _ = writeln!(text, "  {title:<11}{value}");
+        let _ = writeln!(text, "  {title:<11}{}", harmless(&value));
     }
     counters(tap, &mut text);
     let holders = holders(tap);

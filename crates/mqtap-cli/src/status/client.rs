@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::socket_peercred;
 
-use super::{Report, SUFFIX, VERSION};
+use super::{Report, SUFFIX, VERSION, connect};
 
 /// The daemon answers at once, or does not.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// More than any daemon has to tell.
-const LONGEST: u64 = 16 << 20;
+const LONGEST: usize = 16 << 20;
 
 /// Why a process tells nothing.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub(crate) fn ask(pid: u32) -> Result<Report, Unreachable> {
     // As the process sees it, which may be in a container, or else as we do.
     let inside =
         Path::new("/proc").join(pid.to_string()).join("root").join(path.strip_prefix("/").unwrap_or(&path));
-    let stream = UnixStream::connect(&inside).or_else(|_| UnixStream::connect(&path));
+    let stream = connect(&inside).or_else(|_| connect(&path));
     let stream = stream.map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => Unreachable::NotAllowed(path.clone()),
         _ => Unreachable::Failed { path: path.clone(), reason: error.to_string() },
@@ -51,14 +51,30 @@ fn read(stream: UnixStream, pid: u32) -> Result<Report, String> {
     if peer.pid.as_raw_nonzero().get().unsigned_abs() != pid {
         return Err("another process answers".to_owned());
     }
-    stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
-    let mut bytes = Vec::new();
-    stream.take(LONGEST).read_to_end(&mut bytes).map_err(text)?;
+    let bytes = read_all(stream).map_err(text)?;
     let report: Report = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     if report.version != VERSION {
         return Err(format!("mqtap {} answers in another way than this one understands", report.mqtap));
     }
     Ok(report)
+}
+
+/// All that it says, if it says it soon: it may be anybody's process, and the one who asks may be root.
+fn read_all(mut stream: UnixStream) -> std::io::Result<Vec<u8>> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut bytes = Vec::new();
+    let mut part = [0; 65_536];
+    loop {
+        let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
+        stream.set_read_timeout(Some(left.ok_or(ErrorKind::TimedOut)?))?;
+        match stream.read(&mut part) {
+            Ok(0) => return Ok(bytes),
+            Ok(length) if bytes.len() + length <= LONGEST => bytes.extend_from_slice(&part[..length]),
+            Ok(_) => return Err(ErrorKind::FileTooLarge.into()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The status socket of a process, by the kernel's list of sockets: where the process sees it.
@@ -100,6 +116,8 @@ fn sockets(table: &str) -> impl Iterator<Item = (u64, PathBuf)> + '_ {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
@@ -124,6 +142,28 @@ mod tests {
     fn only_sockets_have_an_inode() {
         assert_eq!(socket_inode("socket:[42]"), Some(42));
         assert_eq!((socket_inode("pipe:[42]"), socket_inode("/dev/net/tun")), (None, None));
+    }
+
+    #[test]
+    fn who_says_too_much_or_never_ends_is_not_listened_to() {
+        let says = |text: &'static [u8], times: usize| {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let talk = std::thread::spawn(move || {
+                for _ in 0..times {
+                    if theirs.write_all(text).is_err() {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(if text.len() == 1 { 50 } else { 0 }));
+                }
+            });
+            let heard = read_all(ours);
+            talk.join().unwrap();
+            heard
+        };
+        assert_eq!(says(b"all", 2).unwrap(), b"allall");
+        assert_eq!(says(&[7; 1 << 20], 17).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        let kind = says(b".", 100).unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::TimedOut | ErrorKind::WouldBlock), "{kind}");
     }
 
     #[test]

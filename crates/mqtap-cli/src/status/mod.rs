@@ -7,7 +7,11 @@
 mod client;
 mod server;
 
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
 use mqtap_virtio::nic::NicSnapshot;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use client::{Unreachable, ask};
@@ -38,6 +42,16 @@ pub(crate) struct NicReport {
     pub(crate) ifindex: u32,
     #[serde(flatten)]
     pub(crate) counters: NicSnapshot,
+}
+
+/// Connects to a socket, and waits for nobody: where too many wait already, EAGAIN is the answer.
+fn connect(path: &Path) -> std::io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 impl Report {

@@ -14,7 +14,7 @@ use rustix::net::{
     AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 
-use super::{Report, SUFFIX};
+use super::{Report, SUFFIX, connect};
 
 /// How long somebody who asks may take to read the answer. Others who ask wait meanwhile; the NICs do not.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -185,7 +185,7 @@ fn forget_the_dead(directory: &Path) {
 
 /// Whether a path is that of a socket at which nobody listens.
 fn is_deserted(path: &Path) -> bool {
-    UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
         && std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 

@@ -42,10 +42,53 @@ pub(crate) fn findings_fit_a_terminal() -> TestResult {
     ip("tuntap add dev wide0 mode tap multi_queue")?;
     ip("link set wide0 up txqueuelen 0")?;
     let text = String::from_utf8(run("doctor")?.stdout)?;
-    let is_command = |line: &str| line.contains(" && ") || line.contains("tc ") || line.contains("ip ");
+    let is_command =
+        |line: &str| line.contains("mqtap create ") || line.contains("tc ") || line.contains("ip ");
     let wide = text.lines().find(|line| line.chars().count() > 80 && !is_command(line));
     assert_eq!(wide, None, "{text}");
     assert!(!text.contains('\x1b'), "no colours but on a terminal");
+    Ok(())
+}
+
+/// What a command prints on a terminal.
+fn on_a_terminal(mut command: Command) -> Result<String> {
+    let pty = nix::pty::openpty(None, None)?;
+    let mut child = command.stdout(std::process::Stdio::from(pty.slave)).spawn()?;
+    drop(command);
+    let mut text = Vec::new();
+    // A terminal that nobody has open any more ends with EIO.
+    let _ = std::io::Read::read_to_end(&mut std::fs::File::from(pty.master), &mut text);
+    child.wait()?;
+    Ok(String::from_utf8(text)?)
+}
+
+pub(crate) fn colours_are_for_terminals() -> TestResult {
+    ip("tuntap add dev paint0 mode tap multi_queue")?;
+    let painted = on_a_terminal(command("doctor paint0 --wait 0"))?;
+    assert!(painted.contains("\x1b[1;33mwarning\x1b[0m: paint0 belongs to nobody"), "{painted}");
+    let mut plain = command("doctor paint0 --wait 0");
+    plain.env("NO_COLOR", "1");
+    let plain = on_a_terminal(plain)?;
+    assert!(plain.contains("warning: paint0 belongs to nobody") && !plain.contains('\x1b'), "{plain}");
+    Ok(())
+}
+
+/// Whoever may name an interface, or a process, must not get others to type what they do not want.
+pub(crate) fn names_cannot_speak_to_a_shell_or_a_terminal() -> TestResult {
+    let name = "$(id);\x1b[2J";
+    let made =
+        Command::new("ip").args(["tuntap", "add", "dev", name, "mode", "tap", "multi_queue"]).output()?;
+    assert!(made.status.success(), "{made:?}");
+    let output = command("doctor --wait 0").output()?;
+    let text = String::from_utf8(output.stdout)?;
+    assert!(text.contains("\n      mqtap delete '$(id);\u{fffd}[2J'\n"), "{text}");
+    assert!(!text.contains('\x1b'), "{text}");
+    for arguments in ["list", "doctor"] {
+        assert!(!mqtap(arguments)?.contains('\x1b'));
+    }
+    let findings = json("doctor --wait 0 --json")?["findings"].clone();
+    let owner = findings.as_array().unwrap().iter().find(|finding| finding["id"] == "no-owner").unwrap();
+    assert_eq!(owner["commands"][0], "mqtap delete '$(id);\x1b[2J'", "for a program it is as it is");
     Ok(())
 }
 

@@ -22,6 +22,8 @@ mqtap_test_support::tests!(
     nobody_who_asks_can_hold_a_daemon_up,
     the_exit_status_says_whether_it_is_serious,
     findings_fit_a_terminal,
+    colours_are_for_terminals,
+    names_cannot_speak_to_a_shell_or_a_terminal,
     what_a_doctor_says_mends_it,
     errors_are_explained,
     a_name_that_is_nowhere_is_an_error,

@@ -1,59 +1,67 @@
 //! What to type.
 
-use std::fmt::Write as _;
-
 use crate::account::{group_name, user_name};
 use crate::inspect::{Holder, Tap};
 use crate::link::TunLink;
 use crate::netdev::Qdisc;
 
+/// A line to be typed into a shell. Names come from others, and may have anything in them.
+pub(super) fn line<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
+    let words: Vec<String> = words.into_iter().map(|word| quoted(word.as_ref())).collect();
+    words.join(" ")
+}
+
+/// A word as a shell reads it back (POSIX.1-2024, "Shell Command Language", 2.2.2).
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// The commands that make a tap again as it is, but for what `change` changes: what is decided when it is made, and what
 /// iproute2 cannot change on a tap that is there.
-pub(super) fn remake(tap: &Tap, change: impl FnOnce(&mut TunLink)) -> String {
-    let name = tap.link.name;
+pub(super) fn remake(tap: &Tap, change: impl FnOnce(&mut TunLink)) -> [Vec<String>; 2] {
+    let name = tap.link.name.to_string();
     let mut tun = tap.link.tun.unwrap_or_default();
     change(&mut tun);
-    let mut text = format!("mqtap delete {name} && mqtap create {name}");
-    // Writing to a string cannot fail.
-    for (is_on, option) in [(tun.multi_queue, "--multi-queue"), (tun.vnet_header, "--vnet-hdr")] {
+    let mut words = vec!["mqtap".to_owned(), "create".to_owned(), name.clone()];
+    let mut flag = |option: &str, is_on: bool| {
         if is_on {
-            let _ = write!(text, " {option}");
+            words.push(option.to_owned());
         }
-    }
-    match (tun.owner, tun.group) {
-        (None, None) => text.push_str(" --owner USER"),
-        (owner, group) => {
-            if let Some(uid) = owner {
-                let _ = write!(text, " --owner {}", user_name(uid).unwrap_or_else(|| uid.to_string()));
-            }
-            if let Some(gid) = group {
-                let _ = write!(text, " --group {}", group_name(gid).unwrap_or_else(|| gid.to_string()));
-            }
+    };
+    flag("--multi-queue", tun.multi_queue);
+    flag("--vnet-hdr", tun.vnet_header);
+    let mut set = |option: &str, value: Option<String>| {
+        if let Some(value) = value {
+            words.extend([option.to_owned(), value]);
         }
-    }
-    if let Some(mac) = tap.link.mac {
-        let _ = write!(text, " --mac {mac}");
-    }
-    let _ = write!(text, " --mtu {}", tap.link.mtu);
-    if let Some(bridge) = tap.master.as_ref().filter(|master| master.kind.as_deref() == Some("bridge")) {
-        let _ = write!(text, " --bridge {}", bridge.name);
-    }
-    if tap.link.qdisc.as_deref() == Some(Qdisc::Mq.as_str()) {
-        text.push_str(" --qdisc mq");
-    }
+    };
+    let nobody = (tun.owner, tun.group) == (None, None);
+    let owner = tun.owner.map(|uid| user_name(uid).unwrap_or_else(|| uid.to_string()));
+    set("--owner", owner.or_else(|| nobody.then(|| "USER".to_owned())));
+    set("--group", tun.group.map(|gid| group_name(gid).unwrap_or_else(|| gid.to_string())));
+    set("--mac", tap.link.mac.map(|mac| mac.to_string()));
+    set("--mtu", Some(tap.link.mtu.to_string()));
+    let bridge = tap.master.as_ref().filter(|master| master.kind.as_deref() == Some("bridge"));
+    set("--bridge", bridge.map(|bridge| bridge.name.to_string()));
+    let is_mq = tap.link.qdisc.as_deref() == Some(Qdisc::Mq.as_str());
+    set("--qdisc", is_mq.then(|| Qdisc::Mq.as_str().to_owned()));
     if tap.link.up {
-        text.push_str(" --up");
+        words.push("--up".to_owned());
     }
-    text
+    [vec!["mqtap".to_owned(), "delete".to_owned(), name], words]
 }
 
 /// What ends a process: its unit if it is a service, which else would start it again.
-pub(super) fn stop(holder: &Holder) -> String {
-    match holder.unit.as_deref() {
+pub(super) fn stop(holder: &Holder) -> Vec<String> {
+    match &holder.unit {
         Some(unit) if unit.ends_with(".service") && !unit.starts_with("user@") => {
-            format!("systemctl stop {unit}")
+            vec!["systemctl".to_owned(), "stop".to_owned(), unit.clone()]
         }
-        _ => format!("kill {}", holder.pid),
+        _ => vec!["kill".to_owned(), holder.pid.to_string()],
     }
 }
 
@@ -78,4 +86,24 @@ pub(super) fn names<'a>(holders: impl IntoIterator<Item = &'a Holder>) -> String
 /// Numbers in words: `1 queue`, `3 queues`.
 pub(super) fn count(number: u32, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_each_word_as_it_was() {
+        for words in [
+            &["ip", "link", "set", "dev", "tap0", "up"][..],
+            &["mqtap", "delete", "$(touch x)"],
+            &["a;b", "it's", "", "*", "a\\x2db", "back`tick`", "\"double\""],
+        ] {
+            let script = format!("printf '%s\\n' {}", line(words));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            let expected: String = words.iter().map(|word| format!("{word}\n")).collect();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+        }
+        assert_eq!(line(["ip", "link", "del", "vm-1.0"]), "ip link del vm-1.0");
+    }
 }

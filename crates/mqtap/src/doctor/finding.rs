@@ -190,8 +190,14 @@ impl Finding {
         self
     }
 
-    pub(super) fn command(mut self, command: impl Into<String>) -> Self {
-        self.commands.push(command.into());
+    /// Adds a command, given by its words.
+    pub(super) fn command<T: AsRef<str>>(mut self, words: impl IntoIterator<Item = T>) -> Self {
+        self.commands.push(super::commands::line(words));
+        self
+    }
+
+    pub(super) fn commands(mut self, commands: impl IntoIterator<Item = Vec<String>>) -> Self {
+        self.commands.extend(commands.into_iter().map(super::commands::line));
         self
     }
 }

@@ -112,7 +112,7 @@ fn stopped(tap: &Tap) -> Option<Finding> {
     let summary = format!("{} is stopped", names(found.iter().copied()));
     let cause = "It was stopped by a signal, or a debugger has it. It reads nothing meanwhile, and its queues fill up.";
     let finding = Finding::new(Id::HolderStopped, Severity::Warning, summary, cause);
-    Some(finding.command(format!("kill -CONT {}", first.pid)))
+    Some(finding.command(["kill", "-CONT", &first.pid.to_string()]))
 }
 
 /// A queue belongs to the namespace in which `/dev/net/tun` was opened, wherever its process is.
@@ -180,5 +180,5 @@ fn hidden(tap: &Tap) -> Option<Finding> {
     let summary = format!("{} of {} cannot be looked at", count(unseen + asked, "queue"), tap.link.name);
     let cause = "They are open in processes of other users, which this user may not look into. What a queue tells (header, send buffer, frames that wait) is missing here.";
     let finding = Finding::new(Id::HiddenHolders, Severity::Info, summary, cause);
-    Some(finding.command(format!("sudo mqtap doctor {}", tap.link.name)))
+    Some(finding.command(["sudo", "mqtap", "doctor", tap.link.name.as_str()]))
 }

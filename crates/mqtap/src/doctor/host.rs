@@ -91,7 +91,7 @@ fn tun(features: &Features) -> Option<Finding> {
             Some(
                 finding
                     .advise("in a container, pass the device in (--device /dev/net/tun)")
-                    .command("modprobe tun"),
+                    .command(["modprobe", "tun"]),
             )
         }
         Access::Refused => {
@@ -101,7 +101,7 @@ fn tun(features: &Features) -> Option<Finding> {
             Some(
                 finding
                     .advise("it can be open to all, as in most distributions: making taps takes CAP_NET_ADMIN anyway")
-                    .command("chmod 0666 /dev/net/tun"),
+                    .command(["chmod", "0666", "/dev/net/tun"]),
             )
         }
         Access::Yes | Access::Unknown if features.capabilities.is_none() => {
@@ -154,7 +154,7 @@ fn permission(features: &Features) -> Option<Finding> {
     let cause = "That takes CAP_NET_ADMIN in this network namespace. A tap that an administrator made for this user can be opened without.";
     Some(
         Finding::new(Id::CreatePermission, Severity::Info, "this user may not make taps here", cause)
-            .command("sudo mqtap create tap0 --multi-queue --vnet-hdr --owner $USER"),
+            .command("sudo mqtap create tap0 --multi-queue --vnet-hdr --owner USER".split(' ')),
     )
 }
 
@@ -182,8 +182,8 @@ fn vhost_net(features: &Features) -> Option<Finding> {
     };
     let finding = Finding::new(id, Severity::Info, summary, cause);
     Some(match id {
-        Id::VhostNetMissing => finding.command("modprobe vhost_net"),
-        _ => finding.advise("on Debian, the group kvm has it").command("adduser $USER kvm"),
+        Id::VhostNetMissing => finding.command(["modprobe", "vhost_net"]),
+        _ => finding.advise("on Debian, the group kvm has it").command(["adduser", "USER", "kvm"]),
     })
 }
 
@@ -205,7 +205,7 @@ fn io_uring(features: &Features) -> Option<Finding> {
     let cause = format!("{cause} Frames then cross a tap with a system call each.");
     let finding = Finding::new(Id::IoUring, Severity::Info, "io_uring cannot be used", cause);
     Some(match command {
-        Some(command) => finding.command(command),
+        Some(command) => finding.command(command.split(' ')),
         None => finding,
     })
 }
@@ -221,7 +221,7 @@ fn descriptors(most: u64) -> Option<Finding> {
     Some(
         Finding::new(Id::DescriptorLimit, Severity::Warning, summary, cause)
             .advise("in a systemd unit, LimitNOFILE=524288")
-            .command("ulimit -n 524288"),
+            .command(["ulimit", "-n", "524288"]),
     )
 }
 
@@ -266,7 +266,7 @@ pub fn missing(name: InterfaceName, namespace: Option<&Namespace>) -> Finding {
     if let Some(there) = elsewhere.first() {
         return finding
             .advise(format!("there is one in the network namespace {}", elsewhere.join(", ")))
-            .command(format!("mqtap doctor --netns {there} {name}"));
+            .command(["mqtap", "doctor", "--netns", there, name.as_str()]);
     }
     let others: Vec<String> = inspect::list(namespace)
         .unwrap_or_default()
@@ -278,5 +278,5 @@ pub fn missing(name: InterfaceName, namespace: Option<&Namespace>) -> Finding {
         true => finding.advise("there is no tap at all here"),
         false => finding.advise(format!("the taps here are {}", others.join(", "))),
     };
-    finding.command(format!("mqtap create {name} --multi-queue --vnet-hdr --owner USER"))
+    finding.command(["mqtap", "create", name.as_str(), "--multi-queue", "--vnet-hdr", "--owner", "USER"])
 }

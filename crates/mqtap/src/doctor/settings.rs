@@ -10,9 +10,10 @@ use crate::offload::Offloads;
 pub(super) fn not_a_tap(tap: &Tap) -> Finding {
     let name = tap.link.name;
     let cause = "A tun carries IP packets, a tap Ethernet frames, and a virtual network card needs frames. It is decided when the device is made.";
-    Finding::new(Id::NotATap, Severity::Error, format!("{name} is a tun, not a tap"), cause).on(name).command(
-        format!("ip link del dev {name} && mqtap create {name} --multi-queue --vnet-hdr --owner USER"),
-    )
+    Finding::new(Id::NotATap, Severity::Error, format!("{name} is a tun, not a tap"), cause)
+        .on(name)
+        .command(["ip", "link", "del", "dev", name.as_str()])
+        .command(["mqtap", "create", name.as_str(), "--multi-queue", "--vnet-hdr", "--owner", "USER"])
 }
 
 pub(super) fn examine(tap: &Tap, wanted: &Wanted) -> Vec<Finding> {
@@ -43,14 +44,14 @@ fn queue_count(tap: &Tap, tun: TunLink, wanted: &Wanted) -> Option<Finding> {
             };
             let cause = "It was made without `multi_queue`. Whoever asks for more than one queue gets EINVAL, which QEMU reports as \"could not configure /dev/net/tun\".";
             let finding = Finding::new(Id::SingleQueue, severity, summary, cause);
-            Some(finding.command(remake(tap, |tun| tun.multi_queue = true)))
+            Some(finding.commands(remake(tap, |tun| tun.multi_queue = true)))
         }
         (true, Some(1)) => {
             let cause = "A tap made with `multi_queue` must be opened with IFF_MULTI_QUEUE. QEMU with queues=1, and others that were told of one queue, do not, and get EINVAL. mqtap does.";
             let summary =
                 format!("{name} was made with `multi_queue`, and is to be opened as a tap with one queue");
             let finding = Finding::new(Id::NotSingleQueue, Severity::Error, summary, cause);
-            Some(finding.command(remake(tap, |tun| tun.multi_queue = false)))
+            Some(finding.commands(remake(tap, |tun| tun.multi_queue = false)))
         }
         (true, Some(queues)) if u32::from(queues) + tun.queues() > u32::from(MAX_QUEUES) => {
             let open = count(tun.queues(), "queue");
@@ -110,7 +111,7 @@ fn vnet_header_lost(tap: &Tap, tun: TunLink, wanted: Wanted) -> Option<Finding> 
     let cause = "It was made so, or whoever opened it last did not ask for one: the first to open an idle tap changes the flags that it was made with. The next to open it decides again. Only those who look before they open, or are handed queues that somebody else opens, are misled.";
     Some(
         Finding::new(Id::VnetHeaderLost, severity, format!("{name} has no virtio-net header"), cause)
-            .command(remake(tap, |tun| tun.vnet_header = true)),
+            .commands(remake(tap, |tun| tun.vnet_header = true)),
     )
 }
 
@@ -136,7 +137,7 @@ fn stale_offloads(tap: &Tap, tun: TunLink) -> Option<Finding> {
     let large =
         if large { ", and super-frames of up to 64 KiB of which a small buffer loses the rest" } else { "" };
     let finding = Finding::new(Id::StaleOffloads, severity, summary, cause.replace("{large}", large));
-    Some(finding.command(format!("ethtool -K {name} tx off")))
+    Some(finding.command(["ethtool", "-K", name.as_str(), "tx", "off"]))
 }
 
 fn no_owner(tap: &Tap, tun: TunLink) -> Option<Finding> {
@@ -148,7 +149,7 @@ fn no_owner(tap: &Tap, tun: TunLink) -> Option<Finding> {
     Some(
         Finding::new(Id::NoOwner, Severity::Warning, format!("{name} belongs to nobody"), cause)
             .advise("root can open any tap; give it to the user that runs the VMM")
-            .command(remake(tap, |_| ())),
+            .commands(remake(tap, |_| ())),
     )
 }
 
@@ -182,8 +183,8 @@ fn ring_length_zero(tap: &Tap) -> Option<Finding> {
     let cause = "Each queue's ring has as many places as `txqueuelen` says, so that every frame to the reader is dropped. To be rid of the qdisc's queue, set the qdisc `noqueue` instead.";
     Some(
         Finding::new(Id::RingLengthZero, Severity::Error, format!("txqueuelen of {name} is 0"), cause)
-            .command(format!("ip link set dev {name} txqueuelen 1000"))
-            .command(format!("tc qdisc replace dev {name} root noqueue")),
+            .command(["ip", "link", "set", "dev", name.as_str(), "txqueuelen", "1000"])
+            .command(["tc", "qdisc", "replace", "dev", name.as_str(), "root", "noqueue"]),
     )
 }
 
@@ -194,8 +195,13 @@ fn qdisc_memory(tap: &Tap) -> Option<Finding> {
     }
     let name = tap.link.name;
     let cause = "The kernel makes room for 256 queues as soon as a multi-queue tap is up, some 6 MiB, however few are open. It gives counters for each queue (`tc -s qdisc show`, `mqtap queues`); without need of them, do without.";
-    Some(
-        Finding::new(Id::QdiscMemory, Severity::Info, format!("{name} has the qdisc mq"), cause)
-            .command(format!("tc qdisc replace dev {name} root noqueue")),
-    )
+    Some(Finding::new(Id::QdiscMemory, Severity::Info, format!("{name} has the qdisc mq"), cause).command([
+        "tc",
+        "qdisc",
+        "replace",
+        "dev",
+        name.as_str(),
+        "root",
+        "noqueue",
+    ]))
 }

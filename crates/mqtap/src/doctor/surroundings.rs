@@ -26,10 +26,14 @@ fn interface_down(tap: &Tap) -> Option<Finding> {
     let attached = tap.link.tun.is_none_or(|tun| !tun.multi_queue || tun.attached_queues > 0);
     let severity = if attached { Severity::Error } else { Severity::Warning };
     let cause = "Nothing leaves through an interface that is down, and frames written to a queue of it are refused (EIO).";
-    Some(
-        Finding::new(Id::InterfaceDown, severity, format!("{name} is in use and down"), cause)
-            .command(format!("ip link set dev {name} up")),
-    )
+    Some(Finding::new(Id::InterfaceDown, severity, format!("{name} is in use and down"), cause).command([
+        "ip",
+        "link",
+        "set",
+        "dev",
+        name.as_str(),
+        "up",
+    ]))
 }
 
 /// A tap that nobody uses, and nobody prepared for use.
@@ -47,10 +51,11 @@ fn leftover(tap: &Tap) -> Option<Finding> {
     let cause = format!(
         "It is persistent, down, on no bridge, and no queue of it is open: prepared for later, or left over. If it should be gone: `ip tuntap del` is treacherous, since it says nothing about a name that does not exist{flag}."
     );
-    Some(
-        Finding::new(Id::Leftover, Severity::Info, format!("nobody uses {name}"), cause)
-            .command(format!("mqtap delete {name}")),
-    )
+    Some(Finding::new(Id::Leftover, Severity::Info, format!("nobody uses {name}"), cause).command([
+        "mqtap",
+        "delete",
+        name.as_str(),
+    ]))
 }
 
 fn bridge_mtu(tap: &Tap, bridge: &Link) -> Option<Finding> {
@@ -63,7 +68,7 @@ fn bridge_mtu(tap: &Tap, bridge: &Link) -> Option<Finding> {
     Some(
         Finding::new(Id::BridgeMtu, Severity::Warning, summary, cause)
             .advise("tell the guest as well: its card should have the same MTU")
-            .command(format!("ip link set dev {name} mtu {}", bridge.mtu)),
+            .command(["ip", "link", "set", "dev", name.as_str(), "mtu", &bridge.mtu.to_string()]),
     )
 }
 
@@ -73,8 +78,12 @@ fn bridge_down(tap: &Tap, bridge: &Link) -> Option<Finding> {
     }
     let cause = "A bridge that is down forwards nothing between its ports.";
     let summary = format!("{} is a port of {}, which is down", tap.link.name, bridge.name);
-    Some(
-        Finding::new(Id::BridgeDown, Severity::Warning, summary, cause)
-            .command(format!("ip link set dev {} up", bridge.name)),
-    )
+    Some(Finding::new(Id::BridgeDown, Severity::Warning, summary, cause).command([
+        "ip",
+        "link",
+        "set",
+        "dev",
+        bridge.name.as_str(),
+        "up",
+    ]))
 }

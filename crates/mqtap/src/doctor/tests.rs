@@ -137,10 +137,11 @@ fn what_makes_a_tap_again_says_all_that_it_was() {
     tap.master =
         Some(Link { name: "br0".parse().unwrap(), kind: Some("bridge".to_owned()), ..tap.link.clone() });
     tap.link.qdisc = Some("mq".to_owned());
-    let text = commands::remake(&tap, |tun| tun.vnet_header = true);
+    let [first, second] = commands::remake(&tap, |tun| tun.vnet_header = true).map(commands::line);
+    assert_eq!(first, "mqtap delete tap0");
     assert_eq!(
-        text,
-        "mqtap delete tap0 && mqtap create tap0 --multi-queue --vnet-hdr --owner 65533 --group 65533 \
+        second,
+        "mqtap create tap0 --multi-queue --vnet-hdr --owner 65533 --group 65533 \
          --mac 02:00:00:00:00:01 --mtu 1500 --bridge br0 --qdisc mq --up"
     );
 }

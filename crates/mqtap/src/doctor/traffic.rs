@@ -46,16 +46,21 @@ fn carrier(before: Option<&Sample>, now: &Sample) -> Option<Finding> {
             Some(
                 Finding::new(Id::CarrierWithoutReader, severity, summary, cause)
                     .advise("with mqtap, carrier=guest (the default) has the carrier follow the guest")
-                    .command(format!("ip link set dev {tap_name} carrier off")),
+                    .command(["ip", "link", "set", "dev", tap_name.as_str(), "carrier", "off"]),
             )
         }
         (false, attached @ 1..) => {
             let summary = format!("{tap_name} has {} attached and no carrier", count(attached, "queue"));
             let cause = "The kernel sends nothing through an interface without carrier: its readers see nothing. It was taken away (TUNSETCARRIER, `ip link set … carrier off`), or never given (IFF_NO_CARRIER).";
-            Some(
-                Finding::new(Id::ReaderWithoutCarrier, Severity::Warning, summary, cause)
-                    .command(format!("ip link set dev {tap_name} carrier on")),
-            )
+            Some(Finding::new(Id::ReaderWithoutCarrier, Severity::Warning, summary, cause).command([
+                "ip",
+                "link",
+                "set",
+                "dev",
+                tap_name.as_str(),
+                "carrier",
+                "on",
+            ]))
         }
         _ => None,
     }

@@ -36,7 +36,7 @@ pub(crate) fn trap_b_a_header_lost_to_whoever_opened_the_tap_last() -> TestResul
     drop(raw::open(b"trapb0", raw::TAP | raw::MULTI_QUEUE | raw::NO_PI)?);
     eventually("the queue is closed", || sample("trapb0").tap.open_queues() == 0)?;
     let finding = only(&look("trapb0"), Id::VnetHeaderLost);
-    assert!(finding.commands[0].contains("--vnet-hdr"), "{finding:?}");
+    assert!(finding.commands[1].contains("--vnet-hdr"), "{finding:?}");
     let plain = Wanted { vnet_header: Some(false), ..Wanted::default() };
     has_none(&look_for("trapb0", plain), Id::VnetHeaderLost);
     Ok(())
@@ -125,7 +125,7 @@ pub(crate) fn trap_g_a_persistent_tap_that_belongs_to_nobody() -> TestResult {
     let finding = only(&look("trapg0"), Id::NoOwner);
     assert_eq!(finding.severity, Severity::Warning);
     assert!(
-        finding.commands[0].contains("mqtap create trapg0 --multi-queue --vnet-hdr --owner USER"),
+        finding.commands[1].contains("mqtap create trapg0 --multi-queue --vnet-hdr --owner USER"),
         "{finding:?}"
     );
     for owned in ["user 7", "group 7"] {
