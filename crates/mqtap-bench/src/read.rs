@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use mqtap::TapQueue;
-use mqtap_driver::load::Checker;
-use mqtap_driver::{GSO_NONE, LARGEST_FRAME, VirtioNetHeader, wait_readable};
+use mqtap_driver::load::{Checker, segments_of};
+use mqtap_driver::{LARGEST_FRAME, VirtioNetHeader, wait_readable};
 use mqtap_virtio::BurstIo;
 use rustix::io::Errno;
 use serde_json::{Value, json};
@@ -89,17 +89,6 @@ pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
         }
         _ => unknown(words),
     })
-}
-
-/// Segments of a super-frame; 1 of any other.
-fn payloads_of(bytes: &[u8]) -> u64 {
-    match VirtioNetHeader::from_bytes(bytes) {
-        Some(header) if header.gso_type != GSO_NONE && header.gso_size > 0 => {
-            let payload = bytes.len().saturating_sub(VirtioNetHeader::SIZE + usize::from(header.hdr_len));
-            payload.div_ceil(header.gso_size.into()) as u64
-        }
-        _ => 1,
-    }
 }
 
 struct Reader {
@@ -191,7 +180,7 @@ impl Reader {
                     for &(at, length) in &self.arrived {
                         let frame = &self.memory[at..at + length];
                         frames += 1;
-                        payloads += payloads_of(frame);
+                        payloads += segments_of(frame);
                         bytes += length.saturating_sub(VirtioNetHeader::SIZE) as u64;
                         if let Some(checker) = checker.as_deref_mut() {
                             checker.frame(frame, length, true);

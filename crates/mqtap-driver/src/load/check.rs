@@ -27,6 +27,28 @@ pub struct Checker {
     next: Vec<u64>,
 }
 
+/// Where the payload of a frame begins, counted from its virtio header; at its end, if it is no UDP or TCP over IPv4. The
+/// header's own `hdr_len` is of no use: the kernel says there how much of the frame lies in one piece.
+fn payload_at(bytes: &[u8]) -> usize {
+    const IP: usize = VirtioNetHeader::SIZE + ETHERNET_HEADER;
+    match (bytes.get(IP), bytes.get(IP + 9)) {
+        (Some(0x45), Some(&protocol_number::UDP)) => IP + 20 + 8,
+        (Some(0x45), Some(&protocol_number::TCP)) => IP + 20 + 20,
+        _ => bytes.len(),
+    }
+}
+
+/// Segments of a super-frame with its virtio header; 1 of any other frame.
+#[must_use]
+pub fn segments_of(frame: &[u8]) -> u64 {
+    match VirtioNetHeader::from_bytes(frame) {
+        Some(header) if header.gso_type != GSO_NONE && header.gso_size > 0 => {
+            frame.len().saturating_sub(payload_at(frame)).div_ceil(header.gso_size.into()) as u64
+        }
+        _ => 1,
+    }
+}
+
 impl Checker {
     /// What has been seen.
     #[must_use]
@@ -70,13 +92,8 @@ impl Checker {
     /// Takes a frame behind its virtio header, or as much of it as there is. `whole` checks every byte and every
     /// segment, else it is the first number only. Returns how many numbered payloads it carries.
     pub fn frame(&mut self, bytes: &[u8], length: usize, whole: bool) -> u64 {
-        const IP: usize = VirtioNetHeader::SIZE + ETHERNET_HEADER;
         let header = VirtioNetHeader::from_bytes(bytes);
-        let start = match (bytes.get(IP), bytes.get(IP + 9)) {
-            (Some(0x45), Some(&protocol_number::UDP)) => IP + 20 + 8,
-            (Some(0x45), Some(&protocol_number::TCP)) => IP + 20 + 20,
-            _ => bytes.len(),
-        };
+        let start = payload_at(bytes);
         let (Some(header), Some(payload)) = (header, bytes.get(start..).filter(|bytes| !bytes.is_empty()))
         else {
             self.counters.others += 1;

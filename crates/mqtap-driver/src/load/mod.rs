@@ -14,7 +14,7 @@ mod shape;
 mod tests;
 mod transmit;
 
-pub use check::{CheckCounters, Checker};
+pub use check::{CheckCounters, Checker, segments_of};
 pub use generate::{Generator, STAMP};
 pub use receive::{Collector, Limit};
 pub use round_trip::{RoundTrips, echo_request, is_answer};

@@ -16,7 +16,7 @@ use io_uring::{IoUring, opcode, squeue, types};
 use super::plan::Plan;
 
 /// Frames in one system call at most.
-pub(super) const DEPTH: u32 = 128;
+pub(super) const DEPTH: u32 = 64;
 
 /// `IORING_ENTER_GETEVENTS` (include/uapi/linux/io_uring.h): wait for completions, and collect them.
 const GETEVENTS: u32 = 1;

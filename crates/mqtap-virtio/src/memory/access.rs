@@ -83,3 +83,20 @@ pub(crate) fn prefetch(line: *const u8) {
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = line;
 }
+
+/// As [`prefetch`], for a cache line that will be written.
+#[inline]
+pub(crate) fn prefetch_for_writing(line: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint about an address, harmless whatever that is, and nothing on a processor that does not know it.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(line.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above; the instruction changes nothing.
+    unsafe {
+        std::arch::asm!("prfm pstl1keep, [{line}]", line = in(reg) line, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = line;
+}

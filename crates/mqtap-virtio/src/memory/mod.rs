@@ -30,7 +30,7 @@ mod truncation;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use access::{CACHE_LINE, prefetch};
+pub(crate) use access::{CACHE_LINE, prefetch, prefetch_for_writing};
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::ptr::NonNull;
 
-use crate::memory::{CACHE_LINE, prefetch};
+use crate::memory::{CACHE_LINE, prefetch, prefetch_for_writing};
 
 /// A piece of guest memory as `readv(2)`, `writev(2)` and io_uring take it.
 ///
@@ -249,6 +249,17 @@ impl Batch {
             if first.len() > CACHE_LINE {
                 prefetch(first.ptr().wrapping_add(CACHE_LINE));
             }
+        }
+    }
+
+    /// Has the beginning of the oldest chain fetched into the cache, to be written: as much as a short frame takes.
+    #[inline]
+    pub(crate) fn prefetch_first(&self) {
+        if let Some(chain) = self.chains().first()
+            && let Some(first) = self.iovecs(chain).first()
+        {
+            prefetch_for_writing(first.ptr());
+            prefetch_for_writing(first.ptr().wrapping_add(CACHE_LINE));
         }
     }
 }

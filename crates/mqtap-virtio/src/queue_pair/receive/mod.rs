@@ -184,6 +184,8 @@ impl Receive {
             let result = if direct {
                 self.read_direct()?
             } else {
+                // Comes while the kernel is busy.
+                self.posted.batch().prefetch_first();
                 self.inbox.read(&self.options.tap).map(Read::Buffered)
             };
             frames += 1;
