@@ -17,6 +17,7 @@ const CHARACTER_DEVICE: u32 = 0o020_600;
 pub(crate) struct Archive {
     bytes: Vec<u8>,
     directories: BTreeSet<String>,
+    libraries: BTreeSet<String>,
     next_inode: u32,
 }
 
@@ -44,6 +45,11 @@ impl Archive {
         let content = std::fs::read(source).context(|| format!("cannot read {}", source.display()))?;
         self.file(path, &content);
         Ok(())
+    }
+
+    /// Adds a copy of a file of the host, unless it is there already: libraries are shared.
+    pub(crate) fn copy_once(&mut self, path: &str, source: &Path) -> Result<()> {
+        if self.libraries.insert(path.to_owned()) { self.copy(path, source) } else { Ok(()) }
     }
 
     pub(crate) fn symlink(&mut self, path: &str, to: &str) {

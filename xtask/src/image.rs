@@ -1,6 +1,5 @@
 //! The guest: Debian's own cloud kernel with its own `virtio_net`, and a small root file system in memory around it.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -28,6 +27,14 @@ const MODULES: &[&str] = &[
 /// Modules that are there and loaded by those who want them.
 const MORE_MODULES: &[&str] = &["pktgen"];
 
+/// What a host needs for taps and vhost-net, in order; loaded when a scenario wants it.
+pub(crate) const LAB_MODULES: &[&str] = &["tun", "tap", "vhost_iotlb", "vhost", "vhost_net"];
+
+/// Programs of this machine that the lab gets too, being a host itself.
+const LAB_PROGRAMS: &[&str] = &["ip", "bash", "unshare", "stdbuf"];
+
+const STDBUF: &str = "/usr/libexec/coreutils/libstdbuf.so";
+
 /// Programs of this machine that the guest gets too; busybox has the rest.
 const PROGRAMS: &[&str] = &["ethtool", "iperf3", "ping"];
 
@@ -40,8 +47,48 @@ pub(crate) struct Image {
     pub(crate) initrd: PathBuf,
 }
 
+/// A program for the lab, at the path that it has here.
+pub(crate) struct Program {
+    pub(crate) path: PathBuf,
+    /// Where its libraries are when they are not installed.
+    pub(crate) libraries: Option<PathBuf>,
+    /// What it loads by name, beside the libraries that it is linked with.
+    pub(crate) plugins: Vec<PathBuf>,
+}
+
+impl Program {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, libraries: None, plugins: Vec::new() }
+    }
+}
+
 /// Builds the image, downloading the kernel the first time.
 pub(crate) fn build() -> Result<Image> {
+    assemble("guest", |_, _| Ok(()))
+}
+
+/// Builds an image of a guest that is a host: with the modules for taps and vhost-net, and these programs.
+pub(crate) fn build_lab(programs: &[Program]) -> Result<Image> {
+    assemble("lab", |archive, modules| {
+        for module in LAB_MODULES {
+            if !add_module(archive, modules, module)? {
+                return fail(format!("{} has no module {module}", modules.display()));
+            }
+        }
+        for program in LAB_PROGRAMS {
+            add_program(archive, program, &format!("usr/bin/{program}"))?;
+        }
+        // What `stdbuf` has programs load.
+        archive.copy(STDBUF, Path::new(STDBUF))?;
+        for program in programs {
+            add_binary(archive, program)?;
+        }
+        Ok(())
+    })
+}
+
+/// Kernel, modules and programs of every guest, and what `more` adds, given where the modules are.
+fn assemble(name: &str, more: impl FnOnce(&mut Archive, &Path) -> Result<()>) -> Result<Image> {
     if cfg!(not(target_arch = "x86_64")) {
         return fail("guest images are made for x86_64 only so far");
     }
@@ -60,14 +107,17 @@ pub(crate) fn build() -> Result<Image> {
     // Before /dev is mounted, init needs somewhere to print to.
     archive.character_device("dev/console", 5, 1);
     archive.file("init", INIT.as_bytes());
-    add_modules(&mut archive, &tree.join("lib/modules").join(version))?;
+    let modules = tree.join("lib/modules").join(version);
+    add_modules(&mut archive, &modules)?;
     add_program(&mut archive, "busybox", "bin/busybox")?;
     archive.symlink("bin/sh", "busybox");
     for program in PROGRAMS {
         add_program(&mut archive, program, &format!("usr/bin/{program}"))?;
     }
 
-    let initrd = paths::cache()?.join("guest-initrd.cpio");
+    more(&mut archive, &modules)?;
+
+    let initrd = paths::cache()?.join(format!("{name}-initrd.cpio"));
     let fresh = initrd.with_extension("new");
     std::fs::write(&fresh, archive.finish()).context(|| format!("cannot write {}", fresh.display()))?;
     std::fs::rename(&fresh, &initrd)?;
@@ -156,13 +206,7 @@ fn add_modules(archive: &mut Archive, directory: &Path) -> Result<()> {
     let built_in = std::fs::read_to_string(directory.join("modules.builtin")).unwrap_or_default();
     let mut order = String::new();
     for module in MODULES.iter().chain(MORE_MODULES) {
-        if let Some(path) = find_module(directory, module)? {
-            let content = if path.extension().is_some_and(|extension| extension == "xz") {
-                decompressed(&path)?
-            } else {
-                std::fs::read(&path)?
-            };
-            archive.file(&format!("modules/{module}.ko"), &content);
+        if add_module(archive, directory, module)? {
             if MODULES.contains(module) {
                 order.push_str(module);
                 order.push('\n');
@@ -173,6 +217,18 @@ fn add_modules(archive: &mut Archive, directory: &Path) -> Result<()> {
     }
     archive.file("modules/order", order.as_bytes());
     Ok(())
+}
+
+/// False if there is no such module.
+fn add_module(archive: &mut Archive, directory: &Path, module: &str) -> Result<bool> {
+    let Some(path) = find_module(directory, module)? else { return Ok(false) };
+    let content = if path.extension().is_some_and(|extension| extension == "xz") {
+        decompressed(&path)?
+    } else {
+        std::fs::read(&path)?
+    };
+    archive.file(&format!("modules/{module}.ko"), &content);
+    Ok(true)
 }
 
 fn find_module(directory: &Path, module: &str) -> Result<Option<PathBuf>> {
@@ -204,15 +260,34 @@ fn add_program(archive: &mut Archive, program: &str, path: &str) -> Result<()> {
         return fail(format!("{program} is not installed"));
     };
     archive.copy(path, &source)?;
+    add_libraries(archive, &source, None)
+}
+
+/// Copies a program to the path that it has here, without what only a debugger reads, and what it is linked with.
+fn add_binary(archive: &mut Archive, program: &Program) -> Result<()> {
+    for file in std::iter::once(&program.path).chain(&program.plugins) {
+        let stripped = tempfile::NamedTempFile::new()?;
+        let mut strip = Command::new("strip");
+        process::output(strip.arg("-o").arg(stripped.path()).arg(file), Duration::from_secs(60))?;
+        archive.copy(&file.to_string_lossy(), stripped.path())?;
+        add_libraries(archive, file, program.libraries.as_deref())?;
+    }
+    Ok(())
+}
+
+/// Copies the libraries that a program is linked with.
+fn add_libraries(archive: &mut Archive, program: &Path, elsewhere: Option<&Path>) -> Result<()> {
+    let mut ldd = Command::new("ldd");
+    ldd.arg(program);
+    if let Some(directory) = elsewhere {
+        ldd.env("LD_LIBRARY_PATH", directory);
+    }
     // Fails for a static program, which is then complete.
-    let Ok(libraries) = process::output(Command::new("ldd").arg(&source), Duration::from_secs(20)) else {
+    let Ok(libraries) = process::output(&mut ldd, Duration::from_secs(20)) else {
         return Ok(());
     };
-    let mut added = BTreeSet::new();
-    for word in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
-        if added.insert(word) {
-            archive.copy(word, Path::new(word))?;
-        }
+    for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
+        archive.copy_once(library, Path::new(library))?;
     }
     Ok(())
 }

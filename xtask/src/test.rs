@@ -11,7 +11,7 @@ use crate::{e2e, image, setup};
 /// What to test.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// `cargo` (the tests of the crates), one group of scenarios (guest, dpdk, kill, exec, dist) or one scenario
+    /// `cargo` (the tests of the crates), one group of scenarios (guest, dpdk, kill, exec, dist, vhost) or one scenario
     /// (guest.pairs) only
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
@@ -57,8 +57,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             count += crate_tests::run()?;
         }
         if !scenarios.is_empty() && arguments.backend == BackendKind::Mqtap {
-            say("\nbuilding the daemon (release)");
-            serve::build_release(&["mqtap-cli"])?;
+            say("\nbuilding the daemon and the driver (release)");
+            serve::build_release(&["mqtap-cli", "mqtap-driver"])?;
         }
     }
     if !scenarios.is_empty() {

@@ -11,7 +11,10 @@ use crate::process::{self, Supervised};
 use crate::{image, paths, setup};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const PROMPT: &str = "testpmd>";
+pub(crate) const PROMPT: &str = "testpmd>";
+
+/// The drivers it needs: for rings of buffers, and for virtio.
+const PLUGINS: &[&str] = &["librte_mempool_ring.so.23", "librte_net_virtio.so.23"];
 
 /// Memory that testpmd maps and shares with the daemon.
 const MEMORY_MIB: u64 = 256;
@@ -19,7 +22,7 @@ const MEMORY_MIB: u64 = 256;
 /// The program, and where its libraries are when they are not installed.
 #[derive(Clone)]
 pub(crate) struct Installation {
-    program: PathBuf,
+    pub(crate) program: PathBuf,
     libraries: Option<PathBuf>,
 }
 
@@ -36,6 +39,12 @@ impl Installation {
     /// What has to be in its environment.
     pub(crate) fn environment(&self) -> Vec<(String, PathBuf)> {
         self.libraries.iter().map(|path| ("LD_LIBRARY_PATH".to_owned(), path.clone())).collect()
+    }
+
+    /// For an image, with the drivers that it has to load.
+    pub(crate) fn program(&self) -> image::Program {
+        let plugins = self.plugins(PLUGINS).collect();
+        image::Program { path: self.program.clone(), libraries: self.libraries.clone(), plugins }
     }
 
     /// An installed one finds its drivers itself.
@@ -140,54 +149,12 @@ impl Testpmd {
         let mut command = namespace.command("stdbuf");
         command.arg("-oL").arg(&installation.program);
         command.envs(installation.environment());
-        for plugin in installation.plugins(&["librte_mempool_ring.so.23", "librte_net_virtio.so.23"]) {
-            command.arg("-d").arg(plugin);
-        }
         let cpu = driver.cpu.map_or_else(last_cpu, Ok)?;
-        command.args(["--lcores", &format!("0@{cpu},1@{cpu}"), "--no-pci", "--no-telemetry"]);
-        // It says which features were negotiated.
-        command.arg("--log-level=pmd.net.virtio.init:debug");
-        command.args(["-m", &MEMORY_MIB.to_string()]);
-        if driver.hugepages {
-            command.args(["--in-memory", "--single-file-segments"]);
-        } else {
-            command.args(["--no-huge", "--no-shconf", "--iova-mode=va"]);
-        }
-        let flag = u8::from;
-        command.arg("--vdev").arg(format!(
-            "net_virtio_user0,path={},mac=02:00:00:4d:51:02,queues={},queue_size={},packed_vq={},mrg_rxbuf={},in_order={},server={}",
-            socket.display(),
-            driver.queues,
-            driver.ring_size,
-            flag(driver.packed),
-            flag(driver.mergeable),
-            flag(driver.in_order),
-            flag(driver.server),
-        ));
-        let queues = driver.queues;
-        command.args([
-            "--",
-            "-i",
-            "--nb-cores=1",
-            "--no-lsc-interrupt",
-            "--txonly-multi-flow",
-            "--total-num-mbufs=16384",
-        ]);
-        command.args([format!("--rxq={queues}"), format!("--txq={queues}")]);
+        command.args(arguments(installation, socket, driver, cpu));
         command.stdin(Stdio::piped());
         let mut testpmd = Self { process: Supervised::start(&mut command, "dpdk-testpmd", log)?, seen: 0 };
         let start = testpmd.answer()?;
-        for (name, bit, wanted) in [
-            ("packed ring", 34, driver.packed),
-            ("mergeable buffers", 15, driver.mergeable),
-            ("in order", 35, driver.in_order),
-        ] {
-            if negotiated(&start)? >> bit & 1 != u64::from(wanted) {
-                return fail(format!(
-                    "dpdk-testpmd did not negotiate as it was told: {name} should be {wanted}"
-                ));
-            }
-        }
+        check_negotiated(&start, driver)?;
         Ok(testpmd)
     }
 
@@ -235,6 +202,60 @@ impl Testpmd {
             format!("{error}; it printed last:\n{}", process::tail(&self.process.log(), 12)).into()
         })
     }
+}
+
+/// How it is started; what it runs on is `cpu`.
+pub(crate) fn arguments(
+    installation: &Installation,
+    socket: &Path,
+    driver: Driver,
+    cpu: usize,
+) -> Vec<String> {
+    let mut all = Vec::new();
+    for plugin in installation.plugins(PLUGINS) {
+        all.extend(["-d".to_owned(), plugin.display().to_string()]);
+    }
+    all.extend(["--lcores".to_owned(), format!("0@{cpu},1@{cpu}")]);
+    // It says which features were negotiated.
+    all.extend(["--no-pci", "--no-telemetry", "--log-level=pmd.net.virtio.init:debug"].map(str::to_owned));
+    all.extend(["-m".to_owned(), MEMORY_MIB.to_string()]);
+    let memory: &[&str] = if driver.hugepages {
+        &["--in-memory", "--single-file-segments"]
+    } else {
+        &["--no-huge", "--no-shconf", "--iova-mode=va"]
+    };
+    all.extend(memory.iter().map(|argument| (*argument).to_owned()));
+    let flag = u8::from;
+    all.push("--vdev".to_owned());
+    all.push(format!(
+        "net_virtio_user0,path={},mac=02:00:00:4d:51:02,queues={},queue_size={},packed_vq={},mrg_rxbuf={},in_order={},server={}",
+        socket.display(),
+        driver.queues,
+        driver.ring_size,
+        flag(driver.packed),
+        flag(driver.mergeable),
+        flag(driver.in_order),
+        flag(driver.server),
+    ));
+    let application =
+        ["--", "-i", "--nb-cores=1", "--no-lsc-interrupt", "--txonly-multi-flow", "--total-num-mbufs=16384"];
+    all.extend(application.map(str::to_owned));
+    all.extend([format!("--rxq={}", driver.queues), format!("--txq={}", driver.queues)]);
+    all
+}
+
+/// Whether what it printed at the start says that it drives its device as it was told.
+pub(crate) fn check_negotiated(start: &str, driver: Driver) -> Result<()> {
+    for (name, bit, wanted) in [
+        ("packed ring", 34, driver.packed),
+        ("mergeable buffers", 15, driver.mergeable),
+        ("in order", 35, driver.in_order),
+    ] {
+        if negotiated(start)? >> bit & 1 != u64::from(wanted) {
+            return fail(format!("dpdk-testpmd did not negotiate as it was told: {name} should be {wanted}"));
+        }
+    }
+    Ok(())
 }
 
 /// The virtio features in use, as the driver prints them.

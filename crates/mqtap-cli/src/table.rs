@@ -63,10 +63,33 @@ pub(crate) fn render(id: &str, nic: &NicSnapshot) -> String {
         for (sum, value) in sum.iter_mut().zip(row) {
             *sum += value;
         }
-        line(index.to_string(), if pair.attached { "attached" } else { "detached" }, row);
+        let state = match (pair.attached, nic.kernel) {
+            (false, _) => "detached",
+            (true, None) => "attached",
+            (true, Some(_)) => "kernel",
+        };
+        line(index.to_string(), state, row);
     }
-    line("all".to_owned(), "", sum);
+    let mut state = "";
+    if let Some(kernel) = &nic.kernel {
+        state = "kernel";
+        let moved = [
+            kernel.transmit_frames,
+            kernel.transmit_bytes,
+            kernel.transmit_dropped,
+            kernel.receive_frames,
+            kernel.receive_bytes,
+            kernel.receive_dropped,
+        ];
+        for (sum, value) in sum.iter_mut().zip(moved) {
+            *sum += value;
+        }
+    }
+    line("all".to_owned(), state, sum);
     text.push_str(&columns.render("  "));
+    if nic.kernel.is_some() {
+        text.push_str("  the kernel moves the frames and counts them for the interface, not for each pair\n");
+    }
     for (index, pair) in nic.pairs.iter().enumerate() {
         for (name, count) in reasons(pair) {
             let _ = writeln!(text, "  pair {index}: {count} {name}");
@@ -108,6 +131,7 @@ fn reasons(pair: &mqtap_virtio::counters::PairSnapshot) -> Vec<(&'static str, u6
 mod tests {
     use super::*;
     use mqtap_virtio::counters::PairSnapshot;
+    use mqtap_virtio::nic::KernelCounters;
 
     #[test]
     fn the_table_has_a_line_for_each_pair_and_names_the_reason_of_a_drop() {
@@ -118,7 +142,7 @@ mod tests {
         pairs[1].receive.dropped_size = 3;
         pairs[1].receive.segmented = 2;
         pairs[1].receive.segments = 88;
-        let text = render("hn0", &NicSnapshot { interface: "tap0".into(), pairs });
+        let text = render("hn0", &NicSnapshot { interface: "tap0".into(), kernel: None, pairs });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "hn0 on tap0: 2 queue pairs (4 virtqueues), 1 attached");
         assert!(lines[2].trim_start().starts_with("0 attached"), "{text}");
@@ -128,5 +152,21 @@ mod tests {
         assert_eq!(lines[6], "  pair 1: 2 super-frames segmented, since the guest does not take them");
         assert_eq!(lines[7], "  pair 1: 88 frames to the guest made of them");
         assert_eq!(lines.len(), 8, "{text}");
+    }
+
+    #[test]
+    fn what_the_kernel_moved_is_in_the_line_of_all_pairs() {
+        let mut pairs = vec![PairSnapshot::default(); 2];
+        pairs[0].attached = true;
+        pairs[1].transmit.dropped_disabled = 2;
+        let kernel = KernelCounters { transmit_frames: 7, receive_frames: 35, ..KernelCounters::default() };
+        let text = render("hn0", &NicSnapshot { interface: "tap0".into(), kernel: Some(kernel), pairs });
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[2].trim_start().starts_with("0 kernel"), "{text}");
+        assert!(lines[3].trim_start().starts_with("1 detached"), "{text}");
+        let numbers: Vec<&str> = lines[4].split_whitespace().collect();
+        assert_eq!(numbers, ["all", "kernel", "|", "7", "0", "2", "|", "35", "0", "0"], "{text}");
+        assert!(lines[5].contains("not for each pair"), "{text}");
+        assert_eq!(lines[6], "  pair 1: 2 from the guest dropped: ring not enabled");
     }
 }

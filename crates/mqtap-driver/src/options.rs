@@ -45,6 +45,8 @@ pub struct DriverOptions {
     pub split_header: bool,
     /// Post receive buffers when the rings start. Without, receive rings stay empty, for tests to fill.
     pub fill_receive: bool,
+    /// Take a `num_buffers` of 0 for 1 where buffers are not mergeable, as vhost-net leaves it before Linux 6.14.
+    pub zero_num_buffers: bool,
     /// Pass no kick and no call eventfd: both sides poll.
     pub polling: bool,
     /// Send `SET_OWNER` before asking for protocol features, as the rust-vmm family and DPDK do.
@@ -88,6 +90,7 @@ impl Default for DriverOptions {
             transmit_buffer_size: 2048,
             split_header: false,
             fill_receive: true,
+            zero_num_buffers: false,
             polling: false,
             owner_first: false,
             handshake_per_pair: false,

@@ -46,6 +46,7 @@ pub struct Receiver {
     tables: Option<IndirectTables>,
     header_size: usize,
     features: u64,
+    zero_num_buffers: bool,
     /// The buffers of each chain we can post.
     chains: Vec<Vec<Buffer>>,
     /// Which of them has which id in the ring.
@@ -98,6 +99,7 @@ impl Receiver {
             tables,
             header_size,
             features,
+            zero_num_buffers: options.zero_num_buffers,
             idle: (0..chains.len()).rev().collect(),
             chains,
             posted: vec![0; layout.size.into()],
@@ -182,6 +184,7 @@ impl Receiver {
             return Ok(1);
         }
         match header.num_buffers {
+            0 if self.zero_num_buffers && !mergeable => Ok(1),
             0 => Err(self.bug("num_buffers is 0".to_owned())),
             1 => Ok(1),
             n if mergeable => Ok(n),

@@ -45,8 +45,16 @@ pub type Test = (&'static str, fn() -> TestResult);
 macro_rules! tests {
     ($($test:ident),* $(,)?) => {
         fn main() -> std::process::ExitCode {
-            $crate::run(vec![$((stringify!($test), $test as fn() -> $crate::TestResult)),*])
+            $crate::run($crate::list!($($test),*))
         }
+    };
+}
+
+/// The tests that are named, for [`run`].
+#[macro_export]
+macro_rules! list {
+    ($($test:ident),* $(,)?) => {
+        vec![$((stringify!($test), $test as fn() -> $crate::TestResult)),*]
     };
 }
 

@@ -33,6 +33,11 @@ pub trait Device {
     /// The largest number of descriptors a ring may have.
     fn max_ring_size(&self) -> u16;
 
+    /// The most regions that guest memory may have.
+    fn max_memory_regions(&self) -> usize {
+        usize::MAX
+    }
+
     /// The virtio features the device offers. The session adds `VHOST_F_LOG_ALL` (26) and
     /// `VHOST_USER_F_PROTOCOL_FEATURES` (30), which are its own.
     fn features(&self) -> u64;

@@ -75,6 +75,9 @@ pub fn describe(features: u64) -> String {
     names.join("|")
 }
 
+/// The features that whoever works on the rings must have.
+pub(crate) const OF_RINGS: u64 = MRG_RXBUF | INDIRECT_DESC | EVENT_IDX | VERSION_1 | RING_PACKED | IN_ORDER;
+
 /// What a NIC can offer, given the tap under it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offer {

@@ -6,6 +6,7 @@ mod dpdk;
 mod exec;
 mod guest;
 mod kill;
+mod vhost;
 
 use std::time::Instant;
 
@@ -60,6 +61,9 @@ const PLAIN: &[Plain] = &[
     ("kill.deleted-tap", kill::deleted_tap),
     ("kill.deleted-only-tap", kill::deleted_only_tap),
     ("kill.terminated", kill::terminated),
+    ("vhost.without-module", vhost::without_module),
+    ("vhost.serve", vhost::serve),
+    ("vhost.dpdk", vhost::dpdk),
 ];
 
 /// They make processes other users', and change a copy of the system.

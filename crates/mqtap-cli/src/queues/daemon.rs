@@ -45,12 +45,18 @@ impl Daemon {
 
     pub(crate) fn json(&self) -> Value {
         match &self.answer {
-            Ok(nic) => json!({
-                "pid": self.pid,
-                "id": nic.id,
-                "queue_pairs": nic.counters.pairs,
-                "error": null,
-            }),
+            Ok(nic) => {
+                let mut object = json!({
+                    "pid": self.pid,
+                    "id": nic.id,
+                    "queue_pairs": nic.counters.pairs,
+                    "error": null,
+                });
+                if let Some(kernel) = &nic.counters.kernel {
+                    object["kernel"] = json!(kernel);
+                }
+                object
+            }
             Err(error) => json!({
                 "pid": self.pid,
                 "id": null,

@@ -5,21 +5,23 @@
 
 mod args;
 mod board;
+mod data_path;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use mqtap::netdev::{self, CarrierMode, Netdev, OpenMode, VhostMode};
+use mqtap::netdev::{self, CarrierMode, Netdev, OpenMode};
 use mqtap_vhost_user::{MAX_RINGS, Server};
-use mqtap_virtio::nic::{Carrier, Coalesce, Engine, Nic, NicOptions};
+use mqtap_virtio::nic::{Carrier, Coalesce, Engine, NicOptions, OnFailure};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 pub(crate) use args::{Arguments, endpoints_in_order};
 use args::{Endpoint, NicRequest};
 use board::{Board, Served};
+use data_path::AnyNic;
 
 use crate::{Error, descriptors, exit, guest_mac, status};
 
@@ -47,7 +49,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
 struct Prepared {
     /// Where its VMM is met, in words.
     place: String,
-    nic: Nic,
+    nic: AnyNic,
     /// Keeps the tap and undoes the netdev at the end.
     netdev: Netdev,
     /// Last, and dropped last: who sees the socket gone finds the tap gone, too.
@@ -121,15 +123,6 @@ fn prepare(request: &NicRequest, client: bool) -> Result<Prepared, Error> {
         Endpoint::Fd(number) => Server::from_fd(mqtap::fd::inherit(*number)?)?,
     };
     let mut netdev = Netdev::open_with(&request.netdev, OpenMode::Detached)?;
-    if !netdev.take_vhost().is_empty() {
-        if request.netdev.vhost_mode() != VhostMode::Try {
-            return Err(format!(
-                "netdev {id}: `mqtap serve` cannot use vhost-net yet; write `vhost=off`: mqtap then moves the frames itself"
-            )
-            .into());
-        }
-        tracing::warn!("{id}: `mqtap serve` cannot use vhost-net yet; mqtap moves the frames itself");
-    }
     let device = netdev.device();
     let pairs = device.queue_count();
     if pairs > MAX_RINGS / 2 {
@@ -169,13 +162,16 @@ fn prepare(request: &NicRequest, client: bool) -> Result<Prepared, Error> {
     let failed = Arc::new(AtomicBool::new(false));
     let on_failure = {
         let (id, failed, stop) = (id.clone(), Arc::clone(&failed), server.stop_handle());
-        Box::new(move |error: &mqtap_virtio::nic::Error| {
-            tracing::error!("{id}: {error}");
-            failed.store(true, Ordering::Release);
-            stop.stop();
-        })
+        move || -> OnFailure {
+            let (id, failed, stop) = (id.clone(), Arc::clone(&failed), stop.clone());
+            Box::new(move |error| {
+                tracing::error!("{id}: {error}");
+                failed.store(true, Ordering::Release);
+                stop.stop();
+            })
+        }
     };
-    let nic = Nic::new(Arc::clone(device), options, on_failure)?;
+    let nic = AnyNic::new(&mut netdev, options, on_failure)?;
     let place = match &request.endpoint {
         Endpoint::Socket(path) if client => format!("connecting to {}", path.display()),
         Endpoint::Socket(path) => format!("listening on {}", path.display()),
@@ -194,19 +190,20 @@ fn live(number: usize, request: &NicRequest, client: bool, board: &Board, opened
     let id = netdev.id().to_string();
     let pairs = nic.ring_count() / 2;
     tracing::info!(
-        "{id}: {} with {pairs} queue pairs ({} virtqueues), {place}",
-        nic.device().name(),
-        nic.ring_count()
+        "{id}: {} with {pairs} queue pairs ({} virtqueues), {place}{}",
+        netdev.device().name(),
+        nic.ring_count(),
+        nic.manner()
     );
     let served = Served {
         id: id.clone(),
-        ifindex: nic.device().interface_index(),
+        ifindex: netdev.device().interface_index(),
         counters: nic.counters(),
         stop: server.stop_handle(),
     };
     if board.is_served(number, served) {
         drop(opened);
-        if let Err(error) = server.run(&mut nic) {
+        if let Err(error) = nic.serve(&mut server) {
             tracing::error!("{id}: {error}");
             failed.store(true, Ordering::Release);
         }

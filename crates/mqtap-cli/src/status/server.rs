@@ -206,7 +206,11 @@ mod tests {
         let nic = || NicReport {
             id: "hn0".to_owned(),
             ifindex: 2,
-            counters: NicSnapshot { interface: "tap0".to_owned(), pairs: vec![PairSnapshot::default(); 128] },
+            counters: NicSnapshot {
+                interface: "tap0".to_owned(),
+                kernel: None,
+                pairs: vec![PairSnapshot::default(); 128],
+            },
         };
         let thread = std::thread::spawn({
             let server = Arc::clone(&server);

@@ -45,7 +45,7 @@ impl Daemon {
         command.arg("serve");
         for (number, netdev) in netdevs.iter().enumerate() {
             command
-                .args(["--netdev", &with_engine(netdev), "--socket"])
+                .args(["--netdev", &on_data_path(netdev), "--socket"])
                 .arg(directory.path().join(number.to_string()));
         }
         command.args(more);
@@ -80,7 +80,8 @@ impl Daemon {
     }
 
     /// As [`connect`](Self::connect), where the first tap is called otherwise.
-    pub(crate) fn connect_to(&self, device: &str, options: DriverOptions) -> Result<Driver> {
+    pub(crate) fn connect_to(&self, device: &str, mut options: DriverOptions) -> Result<Driver> {
+        options.zero_num_buffers = in_kernel();
         let driver = Driver::connect(&self.socket(0), options)?;
         settle(device)?;
         Ok(driver)
@@ -113,6 +114,19 @@ impl Daemon {
             log[before..].iter().any(|line| line.trim_start().starts_with("all")) && !rows.is_empty()
         })?;
         Ok(rows)
+    }
+
+    /// The counters of all pairs of a NIC together.
+    pub(crate) fn all_counters(&self, id: &str) -> Result<Row> {
+        self.counters(id)?;
+        let log = self.log();
+        let line = log.lines().rev().find(|line| line.trim_start().starts_with("all"));
+        // It has no state where each pair has its own.
+        let line = line.ok_or("no counters")?.replace("all", "0 ");
+        let words = line.split_whitespace().filter(|word| *word != "kernel");
+        let mut words: Vec<&str> = words.collect();
+        words.insert(1, "");
+        Row::of(&words).ok_or_else(|| "no counters".into())
     }
 
     /// How often the tap would have blocked.
@@ -155,12 +169,24 @@ impl Daemon {
     }
 }
 
-/// The whole suite can run with an engine of one's choice: `MQTAP_TEST_ENGINE=syscall cargo test`.
-fn with_engine(netdev: &str) -> String {
+/// The whole suite can run with an engine of one's choice: `MQTAP_TEST_ENGINE=syscall cargo test`. What holds for the kernel's data
+/// path, too, runs with `MQTAP_TEST_VHOST=on`.
+fn on_data_path(netdev: &str) -> String {
     match std::env::var("MQTAP_TEST_ENGINE") {
+        _ if in_kernel() && !netdev.contains("vhost") => format!("{netdev},vhost=on"),
         Ok(engine) if !netdev.contains("engine=") => format!("{netdev},engine={engine}"),
         _ => netdev.to_owned(),
     }
+}
+
+/// Whether the kernel is to move the frames.
+pub(crate) fn in_kernel() -> bool {
+    std::env::var("MQTAP_TEST_VHOST").is_ok_and(|value| value == "on")
+}
+
+/// Whether rings may be packed: both, where that can be.
+pub(crate) fn layouts() -> &'static [bool] {
+    if in_kernel() { &[false] } else { &[false, true] }
 }
 
 impl Drop for Daemon {
@@ -185,11 +211,16 @@ pub(crate) struct Row {
 
 impl Row {
     fn parse(line: &str) -> Option<Self> {
-        let words: Vec<&str> = line.split_whitespace().filter(|word| *word != "|").collect();
+        Self::of(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// From the words of a line: pair, state, numbers.
+    fn of(words: &[&str]) -> Option<Self> {
+        let words: Vec<&str> = words.iter().copied().filter(|word| *word != "|").collect();
         let number = |i: usize| words.get(i)?.parse::<u64>().ok();
         number(0)?;
         Some(Self {
-            attached: words.get(1) == Some(&"attached"),
+            attached: matches!(words.get(1), Some(&"attached" | &"kernel")),
             transmitted: number(2)?,
             transmit_dropped: number(4)?,
             received: number(5)?,

@@ -9,7 +9,7 @@ use mqtap_driver::protocol::feature;
 use mqtap_driver::{Driver, DriverOptions};
 use mqtap_test_support::{TestResult, eventually, ip};
 
-use super::daemon::{Daemon, GUEST_MAC, Result, address, host_mac, queues};
+use super::daemon::{Daemon, GUEST_MAC, Result, address, host_mac, in_kernel, layouts, queues};
 
 /// Long enough that only a hang takes it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -85,10 +85,14 @@ pub(crate) fn every_pair_carries_frames_both_ways() -> TestResult {
     exercise(&mut driver, &socket, 4, 1)?;
     let rows = daemon.counters("hn0")?;
     assert_eq!(rows.len(), 4);
+    // The kernel counts all pairs together.
+    let least = if in_kernel() { 0 } else { 20 };
     for row in &rows {
-        assert!(row.attached && row.transmitted >= 20 && row.received >= 20, "{rows:?}");
+        assert!(row.attached && row.transmitted >= least && row.received >= least, "{rows:?}");
         assert_eq!((row.transmit_dropped, row.receive_dropped), (0, 0), "{rows:?}");
     }
+    let all = daemon.all_counters("hn0")?;
+    assert!(all.transmitted >= 80 && all.received >= 80, "{all:?}");
     Ok(())
 }
 
@@ -121,7 +125,7 @@ pub(crate) fn variants_of_rings_carry_every_byte() -> TestResult {
         DriverOptions { memory_regions: 5, memory_slots: true, ..plain.clone() },
         DriverOptions { owner_first: true, handshake_per_pair: true, ..plain },
     ];
-    for variant in variants {
+    for variant in variants.into_iter().filter(|variant| layouts().contains(&variant.packed)) {
         let mut driver = daemon.connect(variant.clone()).map_err(|error| format!("{variant:?}: {error}"))?;
         driver.set_active_pairs(2)?;
         exercise(&mut driver, &socket, 2, 1).map_err(|error| format!("{variant:?}: {error}"))?;
@@ -220,7 +224,10 @@ pub(crate) fn large_frames_arrive_in_small_buffers() -> TestResult {
             buffers_per_chain: 10,
             ..DriverOptions::default()
         },
-    ] {
+    ]
+    .into_iter()
+    .filter(|options| layouts().contains(&options.packed))
+    {
         let mut driver = daemon.connect(options.clone())?;
         for round in 0..30_u8 {
             let payload: Vec<u8> = (0..8900_usize).map(|i| (i as u8).wrapping_mul(round)).collect();
@@ -251,7 +258,9 @@ pub(crate) fn large_frames_arrive_in_small_buffers() -> TestResult {
         !got.is_empty()
     })?;
     assert_eq!(got[0].1, b"small");
-    assert_eq!(daemon.counters("hn0")?[0].receive_dropped, before + 1);
+    // The kernel does not count them.
+    let dropped = if in_kernel() { 0 } else { 1 };
+    assert_eq!(daemon.counters("hn0")?[0].receive_dropped, before + dropped);
     Ok(())
 }
 
@@ -342,7 +351,7 @@ pub(crate) fn dirty_pages_are_logged() -> TestResult {
     let daemon = Daemon::start("tap,id=hn0,ifname=tap0", &[])?;
     address("tap0", 1)?;
     let socket = host_socket()?;
-    for packed in [false, true] {
+    for &packed in layouts() {
         let mut driver = daemon.connect(DriverOptions { packed, ..DriverOptions::default() })?;
         driver.start_dirty_log()?;
         driver.dirty_pages().ok_or("no log")?.clear()?;

@@ -8,7 +8,7 @@ use mqtap_driver::lies::{self, Expectation};
 use mqtap_driver::{Driver, DriverOptions, frames};
 use mqtap_test_support::{TestResult, eventually};
 
-use super::daemon::{Daemon, address, settle};
+use super::daemon::{Daemon, address, in_kernel, layouts, settle};
 use super::datapath::{host_socket, path, received};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,8 +18,8 @@ pub(crate) fn every_lie_stops_its_ring_only() -> TestResult {
     address("tap0", 1)?;
     let socket = host_socket()?;
     let path = path("tap0", 1)?;
-    let mut told = 0;
-    for packed in [false, true] {
+    let (mut told, mut found_out) = (0, 0);
+    for &packed in layouts() {
         for lie in lies::all() {
             for ring in [0, 1] {
                 let options =
@@ -35,8 +35,11 @@ pub(crate) fn every_lie_stops_its_ring_only() -> TestResult {
                 if expectation == Expectation::RingBroken {
                     // A receive ring is looked at when there is a frame.
                     socket.send_to(b"look", (Ipv4Addr::new(10, 9, 1, 2), 5000))?;
-                    let broken = driver.events(ring).wait_for_error(PATIENCE)?;
-                    assert!(broken, "{context}: the error eventfd was not signalled");
+                    // The kernel lets some lies pass, as long as they do not hurt it.
+                    let patience = if in_kernel() { Duration::from_millis(300) } else { PATIENCE };
+                    let broken = driver.events(ring).wait_for_error(patience)?;
+                    assert!(broken || in_kernel(), "{context}: the error eventfd was not signalled");
+                    found_out += u32::from(broken);
                 }
                 // The other pair goes on.
                 driver.transmit(1, &frames::udp(path, (5001, 9000), lie.name.as_bytes()))?;
@@ -47,7 +50,8 @@ pub(crate) fn every_lie_stops_its_ring_only() -> TestResult {
             }
         }
     }
-    assert!(told > 40, "only {told} lies were told");
+    assert!(told > 20 * layouts().len(), "only {told} lies were told");
+    assert!(found_out > 10, "only {found_out} lies were found out");
     Ok(())
 }
 

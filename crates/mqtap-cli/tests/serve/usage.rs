@@ -84,7 +84,7 @@ pub(crate) fn capabilities_are_printed() -> TestResult {
 }
 
 /// A shell that gives the daemon `fd` as number `number`: the standard library makes all it opens close-on-exec.
-fn with_inherited(fd: impl AsFd, number: i32, arguments: &str) -> Result<Daemon> {
+pub(crate) fn with_inherited(fd: impl AsFd, number: i32, arguments: &str) -> Result<Daemon> {
     let directory = tempfile::tempdir()?;
     let fd = fd.as_fd();
     rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;

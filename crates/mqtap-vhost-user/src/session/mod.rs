@@ -171,7 +171,9 @@ impl<'d, D: Device> Session<'d, D> {
             Request::ResetOwner | Request::SetLogFd => {}
             Request::GetQueueNum => return Ok(Answer::number(self.rings.len() as u64)),
             Request::SetMemTable => self.set_mem_table(body, descriptors)?,
-            Request::GetMaxMemSlots => return Ok(Answer::number(MAX_SLOTS as u64)),
+            Request::GetMaxMemSlots => {
+                return Ok(Answer::number(MAX_SLOTS.min(self.device.max_memory_regions()) as u64));
+            }
             Request::AddMemReg => self.add_mem_reg(body, descriptors)?,
             Request::RemMemReg => self.rem_mem_reg(body)?,
             Request::SetLogBase => {

@@ -18,7 +18,7 @@ const LOG_PAGE_SHIFT: u32 = 12;
 #[derive(Debug)]
 pub struct DirtyLog {
     mapping: Mapping,
-    size: usize,
+    pub(super) size: usize,
 }
 
 impl DirtyLog {
@@ -68,7 +68,7 @@ impl DirtyLog {
         }
     }
 
-    fn host(&self) -> NonNull<u8> {
+    pub(super) fn host(&self) -> NonNull<u8> {
         self.mapping.host()
     }
 }

@@ -24,6 +24,7 @@
 mod access;
 mod dirty;
 mod error;
+mod kernel;
 mod region;
 mod truncation;
 

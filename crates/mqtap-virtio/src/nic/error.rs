@@ -64,6 +64,44 @@ pub enum Error {
         /// Why.
         source: ring::Error,
     },
+    /// Not one vhost-net handle for each queue pair.
+    #[error("{handles} vhost-net handles are not enough, or too many, for {pairs} queue pairs")]
+    Handles {
+        /// Handles that were given.
+        handles: usize,
+        /// Queue pairs there are.
+        pairs: u16,
+    },
+    /// The kernel's vhost-net refused something.
+    #[error(transparent)]
+    Vhost(#[from] mqtap::vhost_net::Error),
+    /// The kernel's vhost-net refused something about a ring.
+    #[error("ring {ring}: {source}")]
+    VhostRing {
+        /// The ring.
+        ring: u16,
+        /// Why.
+        source: mqtap::vhost_net::Error,
+    },
+    /// A ring without a kick eventfd, in the kernel.
+    #[error(
+        "ring {0} has no kick eventfd: vhost-net cannot look for chains by itself; have the VMM pass one, or use vhost=off"
+    )]
+    NoKick(u16),
+    /// Guest memory that cannot be told to vhost-net.
+    #[error(transparent)]
+    Memory(#[from] mqtap::vhost_net::BadRegion),
+    /// An eventfd of our own could not be made.
+    #[error("cannot make an eventfd: {0}")]
+    Eventfd(std::io::Error),
+    /// A file descriptor of a ring could not be duplicated.
+    #[error("cannot duplicate a file descriptor of ring {ring}: {source}")]
+    Duplicate {
+        /// The ring.
+        ring: u16,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The tap refused a setting.
     #[error(transparent)]
     Device(#[from] mqtap::device::Error),

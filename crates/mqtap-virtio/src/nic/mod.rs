@@ -11,6 +11,7 @@ mod announce;
 mod attach;
 mod error;
 mod eventfd;
+mod kernel;
 mod offloads;
 mod options;
 mod snapshot;
@@ -33,9 +34,10 @@ use announce::reverse_arp;
 use attach::Attachments;
 pub use error::Error;
 use eventfd::check_eventfd;
+pub use kernel::KernelNic;
 use offloads::TapOffloads;
 pub use options::{Carrier, Coalesce, MAX_RING_SIZE, NicOptions, RingSetup};
-pub use snapshot::{NicCounters, NicSnapshot};
+pub use snapshot::{KernelCounters, NicCounters, NicSnapshot};
 
 /// What is called, once, from a worker's thread, when the tap of a NIC is gone. It gets the reason.
 pub type OnFailure = Box<dyn Fn(&Error) + Send + Sync>;
@@ -107,6 +109,7 @@ impl Nic {
             counters: NicCounters {
                 interface: device.name().to_string(),
                 device: Arc::downgrade(&device),
+                before: None,
                 pairs: counters,
             },
             device,

@@ -74,6 +74,7 @@ impl WorkerHandle {
             indexes: HashMap::new(),
             commands: receiver,
             on_tap_gone,
+            watches: Vec::new(),
             writer: FrameWriter::default(),
             poll: Duration::ZERO,
             poll_until: None,

@@ -5,6 +5,7 @@
 
 mod handle;
 mod slot;
+mod watch;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,16 +21,18 @@ use rustix::io::Errno;
 
 use crate::counters::PairCounters;
 use crate::engine::{Engine, FrameWriter};
-use crate::queue_pair::{Halt, Progress, Receive, Transmit, signal};
+use crate::queue_pair::{FRAME_BUDGET, Halt, Progress, Receive, Transmit, signal};
 use crate::ring::RingBase;
 pub use handle::Error;
 pub(crate) use handle::WorkerHandle;
 use slot::{PairSlot, Slot, Source, Token};
+pub(crate) use watch::OnEvent;
+use watch::Watch;
 
 /// How often a ring without a kick eventfd is looked at. The frontend chose polling; this bounds what it costs.
 const POLL_INTERVAL: Duration = Duration::from_micros(100);
 /// The least time between two warnings of one pair: a guest can break a ring as often as it resets its device.
-const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// Looks at the rings between two looks at the tap, which cost a system call each.
 const LOOKS: usize = 16;
 /// Events taken from one wait.
@@ -55,6 +58,7 @@ pub(crate) struct Worker {
     indexes: HashMap<u16, usize>,
     commands: Receiver<Command>,
     on_tap_gone: OnTapGone,
+    watches: Vec<Watch>,
     writer: FrameWriter,
     /// How long to look for work before sleeping; zero: not at all.
     poll: Duration,
@@ -81,6 +85,8 @@ impl Worker {
                 let token = Token(event.data.u64());
                 if token == Token::COMMANDS {
                     commands = true;
+                } else if let Some(number) = token.as_watch(self.watches.len()) {
+                    self.run_watch(number);
                 } else {
                     self.note(token, event.flags);
                     self.keep_polling();
@@ -171,7 +177,7 @@ impl Worker {
                     if slot.receive.awaits_tap {
                         slot.receive.ready = true;
                     } else if slot.is_idle() {
-                        slot.discard();
+                        slot.discard(FRAME_BUDGET);
                     }
                 }
                 if flags.contains(EventFlags::OUT) && slot.transmit.awaits_tap {
@@ -227,7 +233,7 @@ impl Worker {
     /// Has epoll watch what the rings of a pair wait for, and the end of the tap (EPOLLERR).
     fn watch_tap(&mut self, index: usize) {
         let slot = &mut self.slots[index];
-        if slot.tap_gone {
+        if slot.tap_gone || slot.lent {
             return;
         }
         // A tap tells its end with the event of a readable one, which epoll passes on only to those who wait for one of
@@ -297,6 +303,7 @@ impl Worker {
             transmit: Slot::default(),
             receive: Slot::default(),
             watched: Some(flags),
+            lent: false,
             tap_gone: false,
         });
         Ok(())

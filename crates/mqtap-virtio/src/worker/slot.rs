@@ -8,7 +8,7 @@ use mqtap::TapQueue;
 use rustix::event::epoll::{EventData, EventFlags};
 
 use crate::counters::PairCounters;
-use crate::queue_pair::{FRAME_BUDGET, Progress, Receive, Transmit};
+use crate::queue_pair::{Progress, Receive, Transmit};
 
 /// What an event is about: a source of one pair, or the commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +25,24 @@ pub(super) enum Source {
 
 impl Token {
     pub(super) const COMMANDS: Self = Self(u64::MAX);
+    /// Down from here are those of watches, which are few, as slots are, whose tokens go up from 0.
+    const WATCHES: u64 = u64::MAX - 1;
 
     pub(super) fn new(slot: usize, source: Source) -> Self {
         Self((slot as u64) << 2 | source as u64)
+    }
+
+    /// The token of a watch, by its number.
+    pub(super) fn watch(number: usize) -> Self {
+        Self(Self::WATCHES - number as u64)
+    }
+
+    /// The number of the watch, if there are that many.
+    pub(super) fn as_watch(self, count: usize) -> Option<usize> {
+        Self::WATCHES
+            .checked_sub(self.0)
+            .filter(|&number| number < count as u64)
+            .map(|number| number as usize)
     }
 
     pub(super) fn data(self) -> EventData {
@@ -108,6 +123,8 @@ pub(super) struct PairSlot {
     pub(super) receive: Slot<Receive>,
     /// What epoll watches of the tap: `None` once it has fired (it fires once) or the tap is gone.
     pub(super) watched: Option<EventFlags>,
+    /// Whether somebody else reads from the tap queue, and is not to be disturbed.
+    pub(super) lent: bool,
     pub(super) tap_gone: bool,
 }
 
@@ -117,9 +134,10 @@ impl PairSlot {
         !self.receive.ring.as_ref().is_some_and(Receive::is_enabled)
     }
 
-    /// Empties the queue of an idle pair: one that could not be detached, since its device has only this queue.
-    pub(super) fn discard(&self) {
-        for _ in 0..FRAME_BUDGET {
+    /// Empties the queue of an idle pair: one that could not be detached, since its device has only this queue, or is about
+    /// to be.
+    pub(super) fn discard(&self, limit: usize) {
+        for _ in 0..limit {
             match self.tap.read(&mut [0; 64]) {
                 Ok(_) => self.counters.receive.dropped_disabled.add(1),
                 Err(_) => break,

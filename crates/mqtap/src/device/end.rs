@@ -8,7 +8,7 @@ use super::{Error, TapDevice};
 use crate::link::Changes;
 use crate::queue::{self, TapQueue};
 
-/// A descriptor that is readable when a macvtap or ipvtap may have been deleted.
+/// A descriptor that is readable when a device may have been deleted.
 #[derive(Debug)]
 pub struct EndWatch {
     changes: Changes,
@@ -16,13 +16,10 @@ pub struct EndWatch {
 }
 
 impl EndWatch {
-    pub(super) fn new(device: &TapDevice) -> Result<Option<Self>, Error> {
-        if !device.kind.is_on_another_interface() {
-            return Ok(None);
-        }
+    pub(super) fn new(device: &TapDevice) -> Result<Self, Error> {
         let namespace = device.namespace_elsewhere();
         let changes = visit_if(namespace.as_ref().map(AsFd::as_fd), || Ok(Changes::watch()?))?;
-        Ok(Some(Self { changes, queue: Arc::clone(&device.queues[0]) }))
+        Ok(Self { changes, queue: Arc::clone(&device.queues[0]) })
     }
 
     /// Whether the device was deleted. Until something changes again, the descriptor is not readable then.

@@ -353,6 +353,14 @@ impl TapDevice {
     /// # Errors
     /// [`Error::Link`] if there is no netlink socket to be had.
     pub fn watch_end(&self) -> Result<Option<EndWatch>, Error> {
+        if self.kind.is_on_another_interface() { self.watch_end_aside().map(Some) } else { Ok(None) }
+    }
+
+    /// What tells of the end of the device without a wait on its queues, for those who leave the queues to somebody else.
+    ///
+    /// # Errors
+    /// [`Error::Link`] if there is no netlink socket to be had.
+    pub fn watch_end_aside(&self) -> Result<EndWatch, Error> {
         EndWatch::new(self)
     }
 

@@ -376,6 +376,12 @@ pub enum OptionsError {
         option: OptionName,
     },
 
+    /// `engine` where the kernel moves the frames.
+    #[error(
+        "engine= is how mqtap moves frames, and with vhost-net the kernel moves them; leave out engine=, or write `vhost=off` or `vhost=try`"
+    )]
+    EngineWithVhost,
+
     /// `vhostfd` and `vhostfds`.
     #[error("vhostfd= and vhostfds= cannot be given together; list all in vhostfds=")]
     VhostfdAndVhostfds,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::error::OptionsError;
 use super::name::OptionName as Name;
-use super::options::{Coalesce, MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script, VhostMode};
+use super::options::{Coalesce, Engine, MAX_QUEUES, MAX_SEND_BUFFER, Options, Qdisc, Script, VhostMode};
 use super::value::ProgramError;
 use crate::NameRequest;
 use crate::link::{MAX_MTU, MIN_MTU};
@@ -190,6 +190,9 @@ impl Options {
             if let Some((option, _)) = wants.into_iter().find(|(_, wants)| *wants) {
                 return Err(OptionsError::VhostOff { option });
             }
+        }
+        if self.vhost_mode() == VhostMode::On && self.engine != Engine::default() {
+            return Err(OptionsError::EngineWithVhost);
         }
         if self.vhost == Some(VhostMode::Try) {
             let insists = [

@@ -87,6 +87,7 @@ pub(crate) mod vhost {
         set_base(BorrowedFd<'_>, u8, u16) -> ();
         base(BorrowedFd<'_>, u8) -> u32;
         set_addresses(BorrowedFd<'_>, u8, RingParts, Option<u64>) -> ();
+        busy_loop(BorrowedFd<'_>, u8) -> u32;
         set_busy_loop(BorrowedFd<'_>, u8, u32) -> ();
         set_kick(BorrowedFd<'_>, u8, Option<BorrowedFd<'_>>) -> ();
         set_call(BorrowedFd<'_>, u8, Option<BorrowedFd<'_>>) -> ();

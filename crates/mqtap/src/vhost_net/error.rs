@@ -124,6 +124,14 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
+    /// The kernel accepted a busy loop and set another.
+    #[error("vhost-net was asked to poll for {asked} microseconds, and polls for {now}")]
+    BusyLoop {
+        /// What was asked for.
+        asked: u32,
+        /// What is.
+        now: u32,
+    },
     /// Any other refusal.
     #[error("vhost-net: cannot {what}: {}", describe(*.errno))]
     Refused {

@@ -96,6 +96,14 @@ impl VhostNet {
     }
 }
 
+/// The most regions that a memory table may have here: a parameter of the `vhost` module, which is 64 unless somebody changed it.
+#[must_use]
+pub fn max_memory_regions() -> usize {
+    const DEFAULT: usize = 64;
+    let parameter = std::fs::read_to_string("/sys/module/vhost/parameters/max_mem_regions");
+    parameter.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(DEFAULT)
+}
+
 /// Is it a vhost-net handle? Answers with its features.
 fn examine(number: RawFd) -> Result<u64, Error> {
     fd::check(number)?;

@@ -38,6 +38,7 @@ struct Started {
     layout: RingLayout,
     kick: OwnedFd,
     tap: Arc<TapQueue>,
+    halted: bool,
 }
 
 impl fmt::Debug for VhostPair {
@@ -92,11 +93,16 @@ impl VhostPair {
     /// How long the kernel looks busily for more frames before it sleeps, in microseconds, for both rings; 0 is not at all.
     ///
     /// # Errors
-    /// [`Error::Refused`].
+    /// [`Error::Refused`]; [`Error::BusyLoop`] if the kernel made something else of it.
     pub fn set_busy_loop(&mut self, microseconds: u32) -> Result<(), Error> {
         for ring in Ring::BOTH {
             vhost::set_busy_loop(self.fd(), ring.index(), microseconds)
                 .map_err(|errno| Error::Refused { what: "set the busy loop", errno })?;
+            let now = vhost::busy_loop(self.fd(), ring.index())
+                .map_err(|errno| Error::Refused { what: "ask for the busy loop", errno })?;
+            if now != microseconds {
+                return Err(Error::BusyLoop { asked: microseconds, now });
+            }
         }
         Ok(())
     }
@@ -147,7 +153,7 @@ impl VhostPair {
         if let Some(log) = &self.log {
             check_log_end(log, layout.log_end())?;
         }
-        let started = Started { layout, kick: events.kick, tap: Arc::clone(tap) };
+        let started = Started { layout, kick: events.kick, tap: Arc::clone(tap), halted: false };
         let result = self
             .set_up(ring, &started, parts)
             .and_then(|()| self.tell(ring, "set the call eventfd of", vhost::set_call, events.call.as_ref()))
@@ -171,12 +177,25 @@ impl VhostPair {
         if self.rings[usize::from(ring.index())].take().is_none() {
             return Err(Error::NotStarted { ring: ring.name() });
         }
-        self.halt(ring)?;
+        self.leave(ring)?;
         self.let_go(ring)?;
         let base = vhost::base(self.fd(), ring.index())
             .map_err(|errno| Error::Refused { what: "ask for the base of a ring", errno })?;
         // Of a split ring, which is all there is here, the upper half is 0.
         Ok((base & 0xffff) as u16)
+    }
+
+    /// Has the kernel leave a started ring alone until it is stopped and started again: for one that its driver broke.
+    ///
+    /// # Errors
+    /// [`Error::NotStarted`], [`Error::RingRefused`].
+    pub fn halt(&mut self, ring: Ring) -> Result<(), Error> {
+        self.check_started(ring)?;
+        self.leave(ring)?;
+        if let Some(started) = &mut self.rings[usize::from(ring.index())] {
+            started.halted = true;
+        }
+        Ok(())
     }
 
     /// Whether a ring is started.
@@ -309,11 +328,11 @@ impl VhostPair {
     fn run(&self, ring: Ring, started: &Started) -> Result<(), Error> {
         vhost::set_backend(self.fd(), ring.index(), Some(started.tap.as_fd()))
             .map_err(|errno| Error::RingRefused { what: "start", ring: ring.name(), errno })?;
-        listen(self.fd(), &self.kicked, ring, &started.kick).inspect_err(|_| drop(self.halt(ring)))
+        listen(self.fd(), &self.kicked, ring, &started.kick).inspect_err(|_| drop(self.leave(ring)))
     }
 
     /// Has the kernel leave a ring alone. When this fails, nobody knows what the kernel does with memory, so that stays for good.
-    fn halt(&self, ring: Ring) -> Result<(), Error> {
+    fn leave(&self, ring: Ring) -> Result<(), Error> {
         vhost::set_backend(self.fd(), ring.index(), None).map_err(|errno| {
             std::mem::forget((self.memory.clone(), self.log.clone()));
             Error::RingRefused { what: "stop", ring: ring.name(), errno }
@@ -328,12 +347,12 @@ impl VhostPair {
     }
 
     fn pause(&self) -> Result<(), Error> {
-        Ring::BOTH.into_iter().filter(|&ring| self.is_started(ring)).try_for_each(|ring| self.halt(ring))
+        Ring::BOTH.into_iter().filter(|&ring| self.is_started(ring)).try_for_each(|ring| self.leave(ring))
     }
 
     fn resume(&self) -> Result<(), Error> {
         for ring in Ring::BOTH {
-            if let Some(started) = self.started(ring) {
+            if let Some(started) = self.started(ring).filter(|started| !started.halted) {
                 self.run(ring, started)?;
             }
         }
@@ -358,7 +377,7 @@ impl Drop for VhostPair {
         // Closing the handle would do, if nobody else had the open file: whoever passed it may.
         for ring in Ring::BOTH {
             if self.is_started(ring) {
-                let _ = self.halt(ring).and(self.let_go(ring));
+                let _ = self.leave(ring).and(self.let_go(ring));
             }
         }
     }

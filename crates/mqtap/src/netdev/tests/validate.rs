@@ -206,6 +206,18 @@ fn trying_vhost_is_not_insisting() {
     valid("tap,id=a,vhost=try,vhostforce=off");
 }
 
+/// The kernel has an engine of its own.
+#[test]
+fn an_engine_is_for_frames_that_we_move() {
+    for text in ["vhost=on", "vhostforce=on", "vhostfd=3"] {
+        let error = senseless(&format!("tap,id=a,engine=syscall,{text}"));
+        assert_eq!(error, OptionsError::EngineWithVhost);
+        says(&error, &["engine=", "`vhost=off`"]);
+    }
+    valid("tap,id=a,engine=auto,vhost=on");
+    valid("tap,id=a,engine=syscall,vhost=try");
+}
+
 /// Without it, it is our workers that poll; QEMU ignores it then.
 #[test]
 fn polling_goes_with_vhost_and_without() {

@@ -32,6 +32,8 @@ const VHOST_SET_VRING_KICK: Opcode = write::<VringFile>(0x20);
 const VHOST_SET_VRING_CALL: Opcode = write::<VringFile>(0x21);
 const VHOST_SET_VRING_ERR: Opcode = write::<VringFile>(0x22);
 const VHOST_SET_VRING_BUSYLOOP_TIMEOUT: Opcode = write::<VringState>(0x23);
+/// Declared with `_IOW`, and writes its argument.
+const VHOST_GET_VRING_BUSYLOOP_TIMEOUT: Opcode = write::<VringState>(0x24);
 const VHOST_NET_SET_BACKEND: Opcode = write::<VringFile>(0x30);
 
 /// `VHOST_VRING_F_LOG`, as a mask: writes to the used ring are logged.
@@ -178,6 +180,14 @@ pub(crate) fn set_busy_loop(fd: BorrowedFd<'_>, ring: u8, microseconds: u32) -> 
     let state = VringState { index: ring.into(), num: microseconds };
     // SAFETY: VHOST_SET_VRING_BUSYLOOP_TIMEOUT reads one `struct vhost_vring_state`.
     unsafe { ioctl::ioctl(fd, Setter::<VHOST_SET_VRING_BUSYLOOP_TIMEOUT, VringState>::new(state)) }
+}
+
+/// `VHOST_GET_VRING_BUSYLOOP_TIMEOUT`, in microseconds.
+pub(crate) fn busy_loop(fd: BorrowedFd<'_>, ring: u8) -> Result<u32, Errno> {
+    let mut state = VringState { index: ring.into(), num: 0 };
+    // SAFETY: VHOST_GET_VRING_BUSYLOOP_TIMEOUT reads and writes one `struct vhost_vring_state`.
+    unsafe { ioctl::ioctl(fd, Updater::<VHOST_GET_VRING_BUSYLOOP_TIMEOUT, VringState>::new(&mut state)) }?;
+    Ok(state.num)
 }
 
 /// `VHOST_SET_VRING_KICK`: an eventfd, or none.

@@ -1,0 +1,210 @@
+//! The kernel's vhost-net, in a guest that is the host: Debian's cloud kernel has it, whatever this machine's has.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::image::{self, LAB_MODULES, Program};
+use crate::lab::Stage;
+use crate::netns::Namespace;
+use crate::outcome::{Context as _, Result, fail, failure};
+use crate::qemu::{Guest, Machine};
+use crate::testpmd::{self, Driver};
+use crate::{paths, process, serve as programs};
+
+/// A step under emulation, beside whatever else this machine does; only a hang takes it.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// The tests of the daemon, all together.
+const TESTS: Duration = Duration::from_secs(900);
+
+/// A running lab.
+struct Lab {
+    guest: Guest,
+    // Dropped last: the guest runs in it.
+    _namespace: Namespace,
+}
+
+impl Lab {
+    fn boot(name: &str, programs: &[Program]) -> Result<Self> {
+        let image = image::build_lab(programs)?;
+        let logs = paths::logs(name)?;
+        let namespace = Namespace::new()?;
+        let machine = Machine { nics: Vec::new(), cpus: 2, memory_mib: 1536, launcher: Vec::new() };
+        let mut guest = Guest::start(&namespace, &image, &machine, &logs, "lab")?;
+        guest.wait_ready()?;
+        let mut lab = Self { guest, _namespace: namespace };
+        lab.load(&LAB_MODULES[..1])?;
+        Ok(lab)
+    }
+
+    fn load(&mut self, modules: &[&str]) -> Result<()> {
+        let commands: Vec<String> =
+            modules.iter().map(|module| format!("insmod /modules/{module}.ko")).collect();
+        self.guest.run(&commands.join(" && ")).map(drop)
+    }
+
+    /// Starts a program; what it prints is in `/tmp/NAME.log`.
+    fn start(&mut self, name: &str, command: &str) -> Result<()> {
+        self.guest.run(&format!("{command} > /tmp/{name}.log 2>&1 & echo $! > /tmp/{name}.pid")).map(drop)
+    }
+
+    fn log(&mut self, name: &str) -> Result<String> {
+        self.guest.run(&format!("cat /tmp/{name}.log"))
+    }
+
+    /// Waits until a log has a text, from a place in it on; returns what comes before.
+    fn await_log(&mut self, name: &str, text: &str, from: usize) -> Result<String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log(name)?;
+            let fresh = log.get(from..).unwrap_or_default();
+            if let Some(at) = fresh.find(text) {
+                return Ok(fresh[..at].to_owned());
+            }
+            if Instant::now() > end {
+                return fail(format!("{name} never said `{text}`; it said:\n{}", process::tail(&log, 20)));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// Where there is no vhost-net, `vhost=on` is an error that says what to type, and `vhost=try` does without.
+pub(super) fn without_module(_: &Stage, name: &str) -> Result<()> {
+    let (mqtap, driver) = (programs::mqtap_binary()?, programs::driver_binary()?);
+    let mut lab = Lab::boot(name, &[Program::new(mqtap.clone()), Program::new(driver.clone())])?;
+    let (mqtap, driver) = (mqtap.display(), driver.display());
+    let refused = lab.guest.attempt(
+        &format!("{mqtap} serve --netdev tap,id=hn0,ifname=tap0,queues=4,vhost=on --socket /tmp/hn0"),
+        Duration::from_secs(30),
+    )?;
+    for piece in ["netdev hn0", "/dev/vhost-net does not exist", "modprobe vhost_net", "vhost=try"] {
+        if refused.status != 1 || !refused.output.contains(piece) {
+            return fail(format!("status {}, without `{piece}`: {}", refused.status, refused.output));
+        }
+    }
+    lab.guest.run("! ip link show tap0 && ! [ -e /tmp/hn0 ]")?;
+
+    lab.start(
+        "serve",
+        &format!("{mqtap} serve --netdev tap,id=hn0,ifname=tap0,queues=2,vhost=try --socket /tmp/hn0"),
+    )?;
+    let said = lab.await_log("serve", "virtqueues), listening", 0)?;
+    if !said.contains("mqtap moves the frames itself") {
+        return fail(format!("vhost=try fell back without a word:\n{said}"));
+    }
+    lab.guest.run("ip address add 10.0.0.1/24 dev tap0 && ip link set tap0 up")?;
+    lab.guest.run("mkfifo /tmp/in && (sleep 600 > /tmp/in &)")?;
+    lab.start("driver", &format!("{driver} guest --queue-pairs 2 --socket /tmp/hn0 < /tmp/in"))?;
+    lab.await_log("driver", "\"ok\":true", 0)?;
+    lab.guest.run("ping -c 5 -i 0.2 -W 10 10.0.0.2").map(drop)
+}
+
+/// The tests of `mqtap serve` that hold for the kernel's data path, and those of its own, with the real vhost-net under them.
+pub(super) fn serve(_: &Stage, name: &str) -> Result<()> {
+    /// Fewer would be a list gone wrong.
+    const AT_LEAST: u32 = 30;
+    let tests = test_binary("mqtap-cli", "serve")?;
+    let daemon = paths::target().join("debug/mqtap");
+    let mut lab = Lab::boot(name, &[Program::new(tests.clone()), Program::new(daemon)])?;
+    lab.load(&LAB_MODULES[1..])?;
+    let command = format!("MQTAP_TEST_VHOST=on {} --color never --test-threads 2", tests.display());
+    let answer = lab.guest.attempt(&command, TESTS)?;
+    let log = paths::target().join("xtask-logs").join(name).join("tests.log");
+    std::fs::write(&log, &answer.output)?;
+    let passed = answer
+        .output
+        .lines()
+        .find_map(|line| line.strip_prefix("test result: ok. ")?.split(' ').next()?.parse::<u32>().ok());
+    let quiet = lab.guest.run("dmesg | grep -E 'BUG|WARNING|Oops' || true")?;
+    if !quiet.is_empty() {
+        return fail(format!("the kernel complained:\n{quiet}"));
+    }
+    match passed {
+        Some(passed) if answer.status == 0 && passed >= AT_LEAST => Ok(()),
+        Some(passed) if answer.status == 0 => fail(format!("only {passed} tests ran")),
+        _ => fail(format!("status {}:\n{}", answer.status, process::tail(&answer.output, 40))),
+    }
+}
+
+/// DPDK's driver on two queues, frames both ways.
+pub(super) fn dpdk(_: &Stage, name: &str) -> Result<()> {
+    let installation = testpmd::install()?;
+    let mqtap = programs::mqtap_binary()?;
+    let mut lab = Lab::boot(name, &[Program::new(mqtap.clone()), installation.program()])?;
+    lab.load(&LAB_MODULES[1..])?;
+    let netdev = "tap,id=hn0,ifname=tap0,queues=2,vhost=on";
+    lab.start("serve", &format!("{} serve --netdev {netdev} --socket /tmp/hn0", mqtap.display()))?;
+    lab.await_log("serve", "frames moved by the kernel", 0)?;
+    lab.guest.run("ip address add 10.77.0.1/16 dev tap0 && ip link set tap0 up")?;
+
+    let driver = Driver {
+        queues: 2,
+        packed: false,
+        mergeable: true,
+        in_order: false,
+        hugepages: false,
+        server: false,
+        ring_size: 256,
+        cpu: Some(1),
+    };
+    let arguments: Vec<String> = testpmd::arguments(&installation, Path::new("/tmp/hn0"), driver, 1);
+    let environment = installation.environment();
+    let environment = environment.iter().map(|(name, value)| format!("{name}={} ", value.display()));
+    let environment: String = environment.collect();
+    lab.guest.run("mkfifo /tmp/in && (sleep 3000 > /tmp/in &)")?;
+    let program = installation.program.display();
+    lab.start("testpmd", &format!("{environment}stdbuf -oL {program} {} < /tmp/in", arguments.join(" ")))?;
+    let start = lab.await_log("testpmd", testpmd::PROMPT, 0)?;
+    testpmd::check_negotiated(&start, driver)?;
+    lab.guest.run("ip link show tap0 | grep -q LOWER_UP")?;
+
+    // Out of the guest, on both queues, as fast as it can.
+    let frames = |lab: &mut Lab, what: &str| -> Result<u64> {
+        Ok(lab.guest.run(&format!("cat /sys/class/net/tap0/statistics/{what}_packets"))?.trim().parse()?)
+    };
+    let before = frames(&mut lab, "rx")?;
+    lab.guest.run("echo 'set fwd txonly' > /tmp/in; echo start > /tmp/in")?;
+    process::until(PATIENCE, "10000 frames from testpmd on the tap", || {
+        Ok((frames(&mut lab, "rx")? >= before + 10_000).then_some(()))
+    })?;
+    lab.guest.run("echo stop > /tmp/in")?;
+
+    // Into the guest and back: each ping is answered.
+    lab.guest.run("echo 'set fwd icmpecho' > /tmp/in; echo start > /tmp/in")?;
+    process::until(PATIENCE, "testpmd to answer", || {
+        let ping = lab.guest.attempt("ping -q -c 1 -W 2 10.77.0.2", Duration::from_secs(20))?;
+        Ok((ping.status == 0).then_some(()))
+    })?;
+    let pings = "for i in 2 3 4 5 6 7 8 9; do ping -q -c 25 -i 0.05 -W 10 -s 1400 10.77.0.$i & done; wait";
+    let text = lab.guest.run_within(pings, Duration::from_secs(120))?;
+    if text.matches(" 0% packet loss").count() != 8 {
+        return fail(format!("pings were lost:\n{text}"));
+    }
+    lab.guest.run("echo stop > /tmp/in; echo quit > /tmp/in")?;
+    process::until(PATIENCE, "testpmd to end, and its queues to be detached", || {
+        let details = lab.guest.run("ip -details link show tap0")?;
+        Ok(details.contains("numqueues 0 numdisabled 2").then_some(()))
+    })?;
+    lab.guest.run("kill $(cat /tmp/serve.pid); sleep 1; ! ip link show tap0").map(drop)
+}
+
+/// The binary of a crate's integration test, built as `cargo test` builds it.
+fn test_binary(package: &str, test: &str) -> Result<PathBuf> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(paths::root()).args(["test", "--no-run", "--quiet", "--message-format", "json"]);
+    cargo.args(["--package", package, "--test", test]);
+    let output = cargo.stderr(Stdio::inherit()).output().context(|| "cannot start cargo".to_owned())?;
+    if !output.status.success() {
+        return fail(format!("the tests of {package} did not compile"));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let binary = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|message| {
+            let wanted = message["target"]["name"] == test && message["target"]["kind"][0] == "test";
+            if wanted { message["executable"].as_str().map(PathBuf::from) } else { None }
+        });
+    binary.ok_or_else(|| failure(format!("cargo did not say where the test {test} of {package} is")))
+}
