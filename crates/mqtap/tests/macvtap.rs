@@ -110,9 +110,10 @@ fn what_is_written_leaves_by_the_interface_below() -> TestResult {
     frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
     frame.extend(own.octets());
     frame.extend([10, 8, 0, 2, 0, 0, 0, 0, 0, 0, 10, 8, 0, 1]);
-    assert_eq!(tap.queues()[1].write(&frame)?, frame.len());
     let mut answer = None;
     eventually("the host answers", || {
+        // Again and again: a link that has just come up may lose what comes first.
+        assert_eq!(tap.queues()[1].write(&frame).unwrap(), frame.len());
         let mut buffer = [0; 2048];
         for queue in tap.queues() {
             while let Ok(length) = queue.read(&mut buffer) {

@@ -60,7 +60,9 @@ fn compare(section: &str, printed: &BTreeSet<String>) {
             documented.iter().any(|pattern| stands_for(pattern, path) || is_null_of(pattern, path));
         assert!(is_there, "{section}: {path} is printed and not in docs/json.md");
     }
-    for pattern in &documented {
+    // What the kernel moves is there only where it can.
+    let has_vhost = std::path::Path::new("/dev/vhost-net").exists();
+    for pattern in documented.iter().filter(|pattern| has_vhost || !pattern.contains(".kernel.")) {
         let is_there = printed.iter().any(|path| stands_for(pattern, path));
         assert!(is_there, "{section}: docs/json.md has {pattern}, which is not printed");
     }
