@@ -46,7 +46,8 @@ fn raw_tap(name: &str) -> Result<TapDevice> {
 
 impl Lab {
     fn new(netdev: &str) -> Result<Self> {
-        ip("link add br0 type bridge mcast_snooping 0")?;
+        // With an address of its own: a bridge that takes another one when a port leaves forgets its neighbours, too.
+        ip("link add br0 address 02:00:00:00:00:77 type bridge mcast_snooping 0")?;
         ip("link set br0 addrgenmode none")?;
         ip(&format!("address add {HOST}/24 dev br0"))?;
         let daemon = Daemon::start(&format!("tap,id=hn0,ifname=tap0{netdev}"), &[])?;
@@ -355,17 +356,6 @@ pub(crate) fn routed_super_frames_are_segmented() -> TestResult {
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
     let router = host_mac("src0")?;
     let cases: Vec<Case> = CASES.into_iter().filter(|case| !case.v6 && !case.vlan).collect();
-    // The kernel takes its time with an interface that changes its place.
-    let (header, frame) = PLAIN.build(PLAIN.path(SOURCE_MAC, router));
-    let mut routed = Vec::new();
-    eventually("the host routes", || {
-        lab.inject(&header, &frame).unwrap();
-        std::thread::sleep(Duration::from_millis(20));
-        lab.read_reference(&mut routed).unwrap();
-        !routed.is_empty()
-    })?;
-    std::thread::sleep(Duration::from_millis(100));
-    lab.read_reference(&mut routed)?;
     for options in [
         DriverOptions::default(),
         DriverOptions { offloads: feature::GUEST_CSUM, mergeable: false, ..DriverOptions::default() },
