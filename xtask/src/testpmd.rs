@@ -284,15 +284,15 @@ pub(crate) struct Hugepages {
 const NR_HUGEPAGES: &str = "/proc/sys/vm/nr_hugepages";
 
 impl Hugepages {
-    /// Makes sure that enough are free.
-    pub(crate) fn reserve() -> Result<Self> {
+    /// Makes sure that enough are free for so many at the same time.
+    pub(crate) fn reserve(testpmds: u64) -> Result<Self> {
         let free = || -> Result<u64> {
             let text = std::fs::read_to_string("/proc/meminfo")?;
             let line = text.lines().find_map(|line| line.strip_prefix("HugePages_Free:")).unwrap_or("0");
             Ok(line.trim().parse()?)
         };
         // Pages of 2 MiB; testpmd rounds up a little.
-        let wanted = MEMORY_MIB / 2 + 16;
+        let wanted = testpmds * (MEMORY_MIB / 2 + 16);
         if free()? >= wanted {
             return Ok(Self { before: None });
         }

@@ -118,7 +118,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let cpus = Cpus::choose()?;
     say(format!("{} cells; driver on CPU {}, backend on CPU {}\n", cells.len(), cpus.driver, cpus.backend));
 
-    let _hugepages = if need_hugepages(&cells) { Some(Hugepages::reserve()?) } else { None };
+    let _hugepages = if need_hugepages(&cells) { Some(Hugepages::reserve(2)?) } else { None };
     let begin = Instant::now();
     let mut findings = Findings {
         machine: machine::look(&[("dpdk-testpmd", &["--version"]), ("qemu-system-x86_64", &["--version"])]),
@@ -183,7 +183,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// DPDK wants them, whichever end of the socket it is.
+/// DPDK wants them, whichever end of the socket it is, or both.
 fn need_hugepages(cells: &[Cell]) -> bool {
     cells
         .iter()

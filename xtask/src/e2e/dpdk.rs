@@ -46,7 +46,7 @@ pub(super) fn drivers() -> Vec<(String, Driver)> {
 /// Frames move both ways: out, out and back, and in.
 pub(super) fn run(stage: &Stage, name: &str, driver: Driver) -> Result<()> {
     let installation = testpmd::install()?;
-    let _hugepages = if driver.hugepages { Some(Hugepages::reserve()?) } else { None };
+    let _hugepages = if driver.hugepages { Some(Hugepages::reserve(1)?) } else { None };
     let mut tap = TapSpec::numbered(0, driver.queues);
     tap.client = driver.server;
     let mut lab = Lab::new(stage, name, &[tap])?;

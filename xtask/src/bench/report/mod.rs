@@ -4,6 +4,8 @@ mod charts;
 mod goals;
 mod markdown;
 mod svg;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
