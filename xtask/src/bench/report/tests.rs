@@ -97,12 +97,7 @@ fn render() -> String {
 
 fn render_of(findings: &Findings) -> String {
     let (goals, charts) = (goals::judge(findings), charts::all(findings));
-    markdown::render(&markdown::Parts {
-        findings,
-        goals: &goals,
-        charts: &charts,
-        notes: "## Kept\n\nThis.",
-    })
+    markdown::render(&markdown::Parts { findings, goals: &goals, charts: &charts, notes: "## Kept\n\nThis." })
 }
 
 #[test]
