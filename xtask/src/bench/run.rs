@@ -20,8 +20,10 @@ use crate::{serve, setup};
 pub(super) const INJECTOR: &str = "inj0";
 /// The tap that frames are read back from.
 const END: &str = "end0";
-/// How long to wait for a frame that does not come.
-const PATIENCE_MS: u64 = 300;
+/// How long to wait for a frame that does not come: on a busy machine a backend may have to wait for its CPU.
+const PATIENCE_MS: u64 = 3000;
+/// The same where some are expected to be lost.
+const POLLING_PATIENCE_MS: u64 = 200;
 
 /// How long one run is.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +85,7 @@ struct Runner {
     talker: Talker,
     // After the talker, so that its guest goes first.
     backend: Option<Backend>,
+    patience_ms: u64,
 }
 
 impl Runner {
@@ -104,7 +107,7 @@ impl Runner {
         self.hold()?;
         let sent = number(&injector.talker.ask(&format!("count {}", injector.round))?, "payloads");
         let before = self.cpu_ns(world)?;
-        self.talker.tell(&format!("collect {sent} {PATIENCE_MS}"))?;
+        self.talker.tell(&format!("collect {sent} {}", self.patience_ms))?;
         self.release()?;
         let answer = self.talker.answer()?;
         Ok((Round { sent, cpu_ns: self.cpu_ns(world)? - before }, answer))
@@ -186,12 +189,13 @@ fn start(
         all.extend(arguments.iter().map(|argument| argument.replace(DRIVER_CPU, &cpu)));
         let talker = bench(world, mode, TAP, &all, true, logs)?;
         lead()?;
-        return Ok(Runner { talker, backend: None });
+        return Ok(Runner { talker, backend: None, patience_ms: PATIENCE_MS });
     }
     let backend = Backend::start(contender, world, logs, service(cell))?;
     let talker = driver(cell, world, &backend, logs)?;
     lead()?;
-    Ok(Runner { talker, backend: Some(backend) })
+    let patience_ms = if contender.polls() { POLLING_PATIENCE_MS } else { PATIENCE_MS };
+    Ok(Runner { talker, backend: Some(backend), patience_ms })
 }
 
 fn transmit(
@@ -248,7 +252,7 @@ pub(super) fn check(cell: &Cell, contender: &Contender, cpus: Cpus, logs: &Path)
     let per_frame = number(&runner.talker.greeting, "payloads").max(1);
     let answer = runner.talker.ask(&format!("send {} 20", PAYLOADS / per_frame))?;
     let sent = number(&answer, "tx_completed") * per_frame;
-    arrived(&reader.ask(&format!("verify {sent} {PATIENCE_MS}"))?, sent, contender)
+    arrived(&reader.ask(&format!("verify {sent} {}", runner.patience_ms))?, sent, contender)
         .map_err(|error| format!("checking every byte: {error}").into())
 }
 
@@ -307,7 +311,7 @@ fn receiver(cell: &Cell, contender: &Contender, world: &World, logs: &Path) -> R
     let mut runner = start(cell, contender, world, logs, || world.bridge(INJECTOR, TAP))?;
     // The kernel may cut each frame of the injector into many before the tap.
     let per_frame = number(&talker.ask("count 1")?, "payloads").max(1);
-    runner.talker.ask(&format!("collect {per_frame} {PATIENCE_MS}"))?;
+    runner.talker.ask(&format!("collect {per_frame} {}", runner.patience_ms))?;
     let round = (QUEUE_LENGTH * 4 / 5 / per_frame).min(16_384);
     Ok((Injector { talker, round }, runner))
 }
