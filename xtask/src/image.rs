@@ -47,9 +47,11 @@ pub(crate) struct Image {
     pub(crate) initrd: PathBuf,
 }
 
-/// A program for the lab, at the path that it has here.
+/// A program for the lab.
 pub(crate) struct Program {
+    /// Where it is in the lab; here, too, unless `source` says otherwise.
     pub(crate) path: PathBuf,
+    pub(crate) source: Option<PathBuf>,
     /// Where its libraries are when they are not installed.
     pub(crate) libraries: Option<PathBuf>,
     /// What it loads by name, beside the libraries that it is linked with.
@@ -58,7 +60,7 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, libraries: None, plugins: Vec::new() }
+        Self { path, source: None, libraries: None, plugins: Vec::new() }
     }
 }
 
@@ -263,14 +265,16 @@ fn add_program(archive: &mut Archive, program: &str, path: &str) -> Result<()> {
     add_libraries(archive, &source, None)
 }
 
-/// Copies a program to the path that it has here, without what only a debugger reads, and what it is linked with.
+/// Copies a program without what only a debugger reads, and what it is linked with.
 fn add_binary(archive: &mut Archive, program: &Program) -> Result<()> {
-    for file in std::iter::once(&program.path).chain(&program.plugins) {
+    let source = program.source.as_ref().unwrap_or(&program.path);
+    let plugins = program.plugins.iter().map(|plugin| (plugin, plugin));
+    for (path, source) in std::iter::once((&program.path, source)).chain(plugins) {
         let stripped = tempfile::NamedTempFile::new()?;
         let mut strip = Command::new("strip");
-        process::output(strip.arg("-o").arg(stripped.path()).arg(file), Duration::from_secs(60))?;
-        archive.copy(&file.to_string_lossy(), stripped.path())?;
-        add_libraries(archive, file, program.libraries.as_deref())?;
+        process::output(strip.arg("-o").arg(stripped.path()).arg(source), Duration::from_secs(60))?;
+        archive.copy(&path.to_string_lossy(), stripped.path())?;
+        add_libraries(archive, source, program.libraries.as_deref())?;
     }
     Ok(())
 }

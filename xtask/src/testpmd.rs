@@ -41,6 +41,17 @@ impl Installation {
         self.libraries.iter().map(|path| ("LD_LIBRARY_PATH".to_owned(), path.clone())).collect()
     }
 
+    /// For an image, with the drivers that it has to load.
+    pub(crate) fn program(&self) -> image::Program {
+        let plugins = self.plugins(PLUGINS).collect();
+        image::Program {
+            path: self.program.clone(),
+            source: None,
+            libraries: self.libraries.clone(),
+            plugins,
+        }
+    }
+
     /// An installed one finds its drivers itself.
     fn plugins<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = PathBuf> + 'a {
         self.libraries.iter().flat_map(move |directory| names.iter().map(|name| directory.join(name)))

@@ -178,12 +178,22 @@ pub fn ip(arguments: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Waits until `condition` holds, at most ten seconds: long enough for any machine, so that only a hang fails.
+/// How long to wait for what must come about: long enough for any machine, so that only a hang takes it. `MQTAP_TEST_PATIENCE` is another
+/// number of seconds, for machines that are emulated.
+#[must_use]
+pub fn patience() -> Duration {
+    const SECONDS: u64 = 10;
+    let seconds = std::env::var("MQTAP_TEST_PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(SECONDS))
+}
+
+/// Waits until `condition` holds, as long as [`patience`] lasts.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) -> TestResult {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let patience = patience();
+    let deadline = Instant::now() + patience;
     while !condition() {
         if Instant::now() > deadline {
-            return Err(format!("in ten seconds it did not come about that {what}").into());
+            return Err(format!("in {} seconds it did not come about that {what}", patience.as_secs()).into());
         }
         std::thread::sleep(Duration::from_millis(2));
     }

@@ -63,6 +63,7 @@ const PLAIN: &[Plain] = &[
     ("kill.terminated", kill::terminated),
     ("vhost.without-module", vhost::without_module),
     ("vhost.serve", vhost::serve),
+    ("vhost.dpdk", vhost::dpdk),
 ];
 
 /// They make processes other users', and change a copy of the system.

@@ -1,6 +1,6 @@
 //! The kernel's vhost-net, in a guest that is the host: Debian's cloud kernel has it, whatever this machine's has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use crate::lab::Stage;
 use crate::netns::Namespace;
 use crate::outcome::{Context as _, Result, fail, failure};
 use crate::qemu::{Guest, Machine};
+use crate::testpmd::{self, Driver};
 use crate::{paths, process, serve as programs};
 
 /// A step under emulation, beside whatever else this machine does; only a hang takes it.
@@ -55,12 +56,14 @@ impl Lab {
     fn await_log(&mut self, name: &str, text: &str, from: usize) -> Result<String> {
         let end = Instant::now() + PATIENCE;
         loop {
+            // Before its log is read: its last words are in it then.
+            let alive = self.guest.attempt(&format!("kill -0 $(cat /tmp/{name}.pid)"), PATIENCE)?.status == 0;
             let log = self.log(name)?;
             let fresh = log.get(from..).unwrap_or_default();
             if let Some(at) = fresh.find(text) {
                 return Ok(fresh[..at].to_owned());
             }
-            if Instant::now() > end {
+            if !alive || Instant::now() > end {
                 return fail(format!("{name} never said `{text}`; it said:\n{}", process::tail(&log, 20)));
             }
             std::thread::sleep(Duration::from_millis(200));
@@ -104,10 +107,17 @@ pub(super) fn serve(_: &Stage, name: &str) -> Result<()> {
     /// Fewer would be a list gone wrong.
     const AT_LEAST: u32 = 30;
     let tests = test_binary("mqtap-cli", "serve")?;
-    let daemon = paths::target().join("debug/mqtap");
-    let mut lab = Lab::boot(name, &[Program::new(tests.clone()), Program::new(daemon)])?;
+    // The release build, where the tests look for the daemon: under emulation that counts.
+    let daemon = Program {
+        source: Some(programs::mqtap_binary()?),
+        ..Program::new(paths::target().join("debug/mqtap"))
+    };
+    let mut lab = Lab::boot(name, &[Program::new(tests.clone()), daemon])?;
     lab.load(&LAB_MODULES[1..])?;
-    let command = format!("MQTAP_TEST_VHOST=on {} --color never --test-threads 2", tests.display());
+    let command = format!(
+        "MQTAP_TEST_VHOST=on MQTAP_TEST_PATIENCE=100 {} --color never --test-threads 2",
+        tests.display()
+    );
     let answer = lab.guest.attempt(&command, TESTS)?;
     let log = paths::target().join("xtask-logs").join(name).join("tests.log");
     std::fs::write(&log, &answer.output)?;
@@ -124,6 +134,70 @@ pub(super) fn serve(_: &Stage, name: &str) -> Result<()> {
         Some(passed) if answer.status == 0 => fail(format!("only {passed} tests ran")),
         _ => fail(format!("status {}:\n{}", answer.status, process::tail(&answer.output, 40))),
     }
+}
+
+/// DPDK's driver on two queues, frames both ways.
+pub(super) fn dpdk(_: &Stage, name: &str) -> Result<()> {
+    let installation = testpmd::install()?;
+    let mqtap = programs::mqtap_binary()?;
+    let mut lab = Lab::boot(name, &[Program::new(mqtap.clone()), installation.program()])?;
+    lab.load(&LAB_MODULES[1..])?;
+    let netdev = "tap,id=hn0,ifname=tap0,queues=2,vhost=on";
+    lab.start("serve", &format!("{} serve --netdev {netdev} --socket /tmp/hn0", mqtap.display()))?;
+    lab.await_log("serve", "frames moved by the kernel", 0)?;
+    lab.guest.run("ip address add 10.77.0.1/16 dev tap0 && ip link set tap0 up")?;
+
+    let driver = Driver {
+        queues: 2,
+        packed: false,
+        mergeable: true,
+        in_order: false,
+        hugepages: false,
+        server: false,
+        ring_size: 256,
+        cpu: Some(1),
+    };
+    let arguments: Vec<String> = testpmd::arguments(&installation, Path::new("/tmp/hn0"), driver, 1);
+    let environment = installation.environment();
+    let environment = environment.iter().map(|(name, value)| format!("{name}={} ", value.display()));
+    let environment: String = environment.collect();
+    // DPDK loads nothing from below a directory that others can write to, as the root of this guest is.
+    lab.guest.run("chmod 755 / && mkdir -p /var/run && mkfifo /tmp/in && (sleep 3000 > /tmp/in &)")?;
+    let program = installation.program.display();
+    lab.start("testpmd", &format!("{environment}stdbuf -oL {program} {} < /tmp/in", arguments.join(" ")))?;
+    let start = lab.await_log("testpmd", testpmd::PROMPT, 0)?;
+    testpmd::check_negotiated(&start, driver)?;
+    lab.guest.run("ip link show tap0 | grep -q LOWER_UP")?;
+
+    // Out of the guest, on both queues, as fast as it can.
+    let frames = |lab: &mut Lab, what: &str| -> Result<u64> {
+        Ok(lab.guest.run(&format!("cat /sys/class/net/tap0/statistics/{what}_packets"))?.trim().parse()?)
+    };
+    let before = frames(&mut lab, "rx")?;
+    lab.guest.run("echo 'set fwd txonly' > /tmp/in; echo start > /tmp/in")?;
+    process::until(PATIENCE, "10000 frames from testpmd on the tap", || {
+        Ok((frames(&mut lab, "rx")? >= before + 10_000).then_some(()))
+    })?;
+    lab.guest.run("echo stop > /tmp/in")?;
+
+    // Into the guest and back: each ping is answered.
+    lab.guest.run("echo 'set fwd icmpecho' > /tmp/in; echo start > /tmp/in")?;
+    process::until(PATIENCE, "testpmd to answer", || {
+        let ping = lab.guest.attempt("ping -q -c 1 -W 2 10.77.0.2", Duration::from_secs(20))?;
+        Ok((ping.status == 0).then_some(()))
+    })?;
+    let pings = "for i in 2 3 4 5 6 7 8 9; do ping -q -c 25 -i 0.05 -W 10 -s 1400 10.77.0.$i & done; wait";
+    let text = lab.guest.run_within(pings, Duration::from_secs(120))?;
+    if text.matches(" 0% packet loss").count() != 8 {
+        return fail(format!("pings were lost:\n{text}"));
+    }
+    lab.guest.run("echo stop > /tmp/in; echo quit > /tmp/in")?;
+    process::until(PATIENCE, "testpmd to end, and its queues to be detached", || {
+        // The shell prefers busybox's own, which knows no details.
+        let details = lab.guest.run("/usr/bin/ip -details link show tap0")?;
+        Ok(details.contains("numqueues 0 numdisabled 2").then_some(()))
+    })?;
+    lab.guest.run("kill $(cat /tmp/serve.pid); sleep 1; ! ip link show tap0").map(drop)
 }
 
 /// The binary of a crate's integration test, built as `cargo test` builds it.

@@ -7,12 +7,9 @@ use std::time::{Duration, Instant};
 use mqtap_driver::frames::{self, Addresses, Path, Payload};
 use mqtap_driver::protocol::feature;
 use mqtap_driver::{Driver, DriverOptions};
-use mqtap_test_support::{TestResult, eventually, ip};
+use mqtap_test_support::{TestResult, eventually, ip, patience};
 
 use super::daemon::{Daemon, GUEST_MAC, Result, address, host_mac, in_kernel, layouts, queues};
-
-/// Long enough that only a hang takes it.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn path(device: &str, number: u8) -> Result<Path> {
     Ok(Path {
@@ -24,7 +21,7 @@ pub(crate) fn path(device: &str, number: u8) -> Result<Path> {
 
 pub(crate) fn host_socket() -> Result<UdpSocket> {
     let socket = UdpSocket::bind(("0.0.0.0", 9000))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(patience()))?;
     Ok(socket)
 }
 
@@ -60,7 +57,7 @@ pub(crate) fn exercise(driver: &mut Driver, socket: &UdpSocket, pairs: u16, numb
         for round in 0..20_u8 {
             let payload = vec![round; 1 + usize::from(round) * 70];
             socket.send_to(&payload, (Ipv4Addr::new(10, 9, number, 2), 5000 + pair))?;
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + patience();
             loop {
                 let got = received(driver, pairs)?;
                 if let Some((on, got)) = got.into_iter().next() {
@@ -182,7 +179,7 @@ pub(crate) fn a_busy_transmit_ring_leaves_receive_its_turn() -> TestResult {
     let flood: Vec<Vec<u8>> = (0..256).map(|port| frames::udp(path, (6000 + port, 19), &[0; 18])).collect();
     let socket = UdpSocket::bind(("0.0.0.0", 9000))?;
     let mut arrived = 0;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     for round in 0.. {
         if Instant::now() > deadline {
             break;

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use mqtap_driver::lies::{self, Expectation};
 use mqtap_driver::{Driver, DriverOptions, frames};
-use mqtap_test_support::{TestResult, eventually};
+use mqtap_test_support::{TestResult, eventually, patience};
 
 use super::daemon::{Daemon, address, in_kernel, layouts, settle};
 use super::datapath::{host_socket, path, received};
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn every_lie_stops_its_ring_only() -> TestResult {
     let daemon = Daemon::start("tap,id=hn0,ifname=tap0,queues=2", &[])?;
@@ -36,8 +34,8 @@ pub(crate) fn every_lie_stops_its_ring_only() -> TestResult {
                     // A receive ring is looked at when there is a frame.
                     socket.send_to(b"look", (Ipv4Addr::new(10, 9, 1, 2), 5000))?;
                     // The kernel lets some lies pass, as long as they do not hurt it.
-                    let patience = if in_kernel() { Duration::from_millis(300) } else { PATIENCE };
-                    let broken = driver.events(ring).wait_for_error(patience)?;
+                    let time = if in_kernel() { Duration::from_millis(300) } else { patience() };
+                    let broken = driver.events(ring).wait_for_error(time)?;
                     assert!(broken || in_kernel(), "{context}: the error eventfd was not signalled");
                     found_out += u32::from(broken);
                 }
@@ -65,7 +63,7 @@ pub(crate) fn broken_rings_leave_other_nics_alone() -> TestResult {
         let bad = daemon.connect(DriverOptions { fill_receive: false, ..DriverOptions::default() })?;
         bad.raw_ring(1)?.set_available_index(40_000)?;
         bad.raw_ring(1)?.kick()?;
-        assert!(bad.events(1).wait_for_error(PATIENCE)?);
+        assert!(bad.events(1).wait_for_error(patience())?);
     }
     let warnings = daemon.log().lines().filter(|line| line.contains("broke its")).count();
     assert!((1..10).contains(&warnings), "{warnings} warnings for 50 broken rings");
@@ -155,7 +153,7 @@ pub(crate) fn hostile_sessions_leak_no_descriptor() -> TestResult {
         let _ = driver.frontend().send_message(1, 1, &[0; 8], &fds[..8]);
         let _ = driver.frontend().send_message(5, 1, &[0xff; 264], &fds[..8]);
         let _ = driver.frontend().send_bytes(&[0xff; 12], &fds[..3]);
-        let _ = driver.frontend().wait_for_close(PATIENCE);
+        let _ = driver.frontend().wait_for_close(patience());
         Ok(())
     };
     for round in 0..5 {

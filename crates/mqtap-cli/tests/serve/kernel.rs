@@ -4,11 +4,10 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::process::Command;
-use std::time::Duration;
 
 use mqtap_driver::protocol::feature;
 use mqtap_driver::{Driver, DriverOptions, MemoryRegion, frames};
-use mqtap_test_support::{TestResult, eventually, ip};
+use mqtap_test_support::{TestResult, eventually, ip, patience};
 use mqtap_virtio::memory::SharedMemory;
 use nix::sys::signal::Signal;
 
@@ -121,15 +120,9 @@ pub(crate) fn memory_comes_and_goes_under_traffic() -> TestResult {
     let mut driver = daemon.connect(options)?;
     driver.set_active_pairs(2)?;
     assert_eq!(driver.frontend().get_max_memory_slots()?, 64, "what the vhost module takes");
-    for round in 0..4_u64 {
+    for round in 0..4 {
         // A region that comes and goes, and the whole table anew: the rings go on elsewhere in the daemon's memory.
-        let extra = SharedMemory::create(1 << 20)?;
-        let region = MemoryRegion {
-            guest_address: driver.ram().end() + (round << 30),
-            size: 1 << 20,
-            user_address: 0x1234_0000_0000,
-            mmap_offset: 0,
-        };
+        let (region, extra) = far(round, 1 << 20)?;
         driver.frontend().add_memory_region(region, extra.fd())?;
         exercise(&mut driver, &socket, 2, 1)?;
         driver.frontend().remove_memory_region(region)?;
@@ -144,6 +137,49 @@ pub(crate) fn memory_comes_and_goes_under_traffic() -> TestResult {
         exercise(&mut driver, &socket, 2, 1)?;
     }
     Ok(())
+}
+
+/// A region of its own, far from the driver's memory.
+fn far(number: u64, size: u64) -> Result<(MemoryRegion, SharedMemory)> {
+    let region = MemoryRegion {
+        guest_address: (1 << 40) + (number << 30),
+        size,
+        user_address: 0x1234_0000_0000 + (number << 30),
+        mmap_offset: 0,
+    };
+    Ok((region, SharedMemory::create(size)?))
+}
+
+pub(crate) fn more_regions_than_the_kernel_takes_are_refused() -> TestResult {
+    let daemon = Daemon::start("tap,id=hn0,ifname=tap0", &[])?;
+    address("tap0", 1)?;
+    let socket = host_socket()?;
+    let mut driver = daemon.connect(DriverOptions { memory_slots: true, ..DriverOptions::default() })?;
+    for number in 1..64 {
+        let (region, memory) = far(number, 4096)?;
+        driver.frontend().add_memory_region(region, memory.fd())?;
+    }
+    let (region, memory) = far(64, 4096)?;
+    assert!(driver.frontend().add_memory_region(region, memory.fd()).is_err());
+    eventually("it is said how to have more", || daemon.log_has("max_mem_regions"))?;
+    // With those that were there before.
+    exercise(&mut driver, &socket, 1, 1)
+}
+
+/// The kernel would mark pages in whatever of the daemon's is behind the log.
+pub(crate) fn memory_that_the_log_does_not_cover_is_refused() -> TestResult {
+    let daemon = Daemon::start("tap,id=hn0,ifname=tap0", &[])?;
+    address("tap0", 1)?;
+    let socket = host_socket()?;
+    let mut driver = daemon.connect(DriverOptions { memory_slots: true, ..DriverOptions::default() })?;
+    driver.start_dirty_log()?;
+    let (region, memory) = far(1, 1 << 20)?;
+    assert!(driver.frontend().add_memory_region(region, memory.fd()).is_err());
+    eventually("it is said", || daemon.log_has("does not cover the guest's memory"))?;
+    exercise(&mut driver, &socket, 1, 1)?;
+    driver.stop_dirty_log()?;
+    driver.frontend().add_memory_region(region, memory.fd())?;
+    exercise(&mut driver, &socket, 1, 1)
 }
 
 pub(crate) fn handles_that_are_passed_are_used() -> TestResult {
@@ -252,7 +288,7 @@ pub(crate) fn killing_the_daemon_leaves_nothing() -> TestResult {
     daemon.wait()?;
     eventually("the kernel's threads are gone", || workers() == 0)?;
     eventually("the tap is gone", || ip("link show tap0").is_err())?;
-    assert!(driver.frontend().wait_for_close(Duration::from_secs(10))?);
+    assert!(driver.frontend().wait_for_close(patience())?);
     Daemon::start("tap,id=hn0,ifname=tap0,queues=4", &[])?.connect(DriverOptions::default())?;
     Ok(())
 }

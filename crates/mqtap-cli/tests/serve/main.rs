@@ -130,6 +130,8 @@ fn kernels() -> Vec<Test> {
         rings_change_hands_under_traffic,
         what_the_kernel_moves_is_counted_for_the_interface,
         memory_comes_and_goes_under_traffic,
+        more_regions_than_the_kernel_takes_are_refused,
+        memory_that_the_log_does_not_cover_is_refused,
         handles_that_are_passed_are_used,
         handles_of_exec_are_served_without_privilege,
         a_handle_has_one_owner,
