@@ -48,7 +48,9 @@ pub(crate) fn run() -> Result<Count> {
     let mut other = cargo();
     other.args(["--package", "mqtap", "--lib", "--test", "other_os"]);
     // Flags of its own want a build directory of its own.
-    other.env("RUSTFLAGS", "--cfg mqtap_other_os").env("CARGO_TARGET_DIR", paths::target().join("other-os"));
+    other
+        .env("RUSTFLAGS", "--cfg mqtap_other_os -D warnings")
+        .env("CARGO_TARGET_DIR", paths::target().join("other-os"));
     count += test(&mut other)?;
     Ok(count)
 }

@@ -12,6 +12,8 @@ mod unsupported;
 #[cfg(not(all(target_os = "linux", not(mqtap_other_os))))]
 pub(crate) use unsupported::*;
 
+// Only a kernel reads addresses.
+#[cfg_attr(not(all(target_os = "linux", not(mqtap_other_os))), expect(dead_code))]
 pub(crate) mod guest;
 
 use crate::name::IFNAMSIZ;

@@ -1,7 +1,6 @@
 //! What comes out is segmented as the kernel does it and compared with what went in.
 
 mod exact;
-mod figures;
 mod model;
 mod rules;
 
