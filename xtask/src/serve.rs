@@ -61,9 +61,9 @@ impl Backend {
             BackendKind::Mqtap => backend.start_daemon(namespace, logs)?,
             BackendKind::Qemu => {
                 for tap in taps {
-                    // Persistent, so that a second QEMU finds it as it would find a daemon's.
+                    // Persistent, so that a second QEMU finds it as it would find a daemon's, and root's, as the daemon's is.
                     let many = if tap.pairs > 1 { "multi_queue" } else { "" };
-                    namespace.ip(&format!("tuntap add dev {} mode tap vnet_hdr {many}", tap.name))?;
+                    namespace.ip(&format!("tuntap add dev {} mode tap user 0 vnet_hdr {many}", tap.name))?;
                 }
             }
         }

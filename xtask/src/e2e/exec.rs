@@ -19,7 +19,7 @@ use crate::traffic;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A lab whose tap exists, and is nobody's yet; and what QEMU needs, at a place where any user may read and write.
+/// A lab whose tap exists, is root's, and in use by nobody yet; and what QEMU needs, at a place where any user may read and write.
 struct Launched {
     lab: Lab,
     image: Image,

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use rustix::io::Errno;
 
 use super::namespace::visit_device;
-use super::open::used_by_others;
+use super::verify::used_by_others;
 use super::{Error, MAX_QUEUES, TapDevice, known, macvtap};
 use crate::fd::{self, InheritError};
 use crate::inspect::Kind;

@@ -163,6 +163,19 @@ pub enum Error {
     /// The device was deleted or renamed between two queues.
     #[error("{0} was deleted or renamed while its queues were opened; try again")]
     Changed(InterfaceName),
+    /// Somebody opened a new device in the moment before its owner was said, and made it his.
+    #[error(
+        "another user took {interface} while it was made ({}); see who tries, and try again",
+        owners(*.owner, *.group)
+    )]
+    Taken {
+        /// The device.
+        interface: InterfaceName,
+        /// Its owner now.
+        owner: Option<u32>,
+        /// Its group now.
+        group: Option<u32>,
+    },
     /// EBADFD; ENOLINK for a macvtap or ipvtap.
     #[error("cannot {what} of {interface}: {}: the interface was deleted; make it again and reopen it", queue::gone(*.errno))]
     DeviceGone {

@@ -7,7 +7,9 @@ mod known;
 mod macvtap;
 mod namespace;
 mod open;
+mod owner;
 mod restore;
+mod verify;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -307,8 +309,7 @@ impl TapDevice {
     /// # Errors
     /// [`Error::DeviceGone`], [`Error::Setting`].
     pub fn set_owner(&self, uid: u32) -> Result<(), Error> {
-        sys::set_owner(self.control(), uid)
-            .map_err(|errno| self.setting("set the owner (TUNSETOWNER)", errno))
+        owner::set_user(self.control(), self.name, uid)
     }
 
     /// Lets members of this group open the device.
@@ -316,8 +317,7 @@ impl TapDevice {
     /// # Errors
     /// [`Error::DeviceGone`], [`Error::Setting`].
     pub fn set_group(&self, gid: u32) -> Result<(), Error> {
-        sys::set_group(self.control(), gid)
-            .map_err(|errno| self.setting("set the group (TUNSETGROUP)", errno))
+        owner::set_group(self.control(), self.name, gid)
     }
 
     /// Attaches the first `n` queues, in ascending order, and detaches the others, in descending order: so the

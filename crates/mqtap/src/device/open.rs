@@ -1,6 +1,6 @@
 //! Opening a device: inspect, open, verify, set.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -8,10 +8,11 @@ use rustix::io::Errno;
 
 use super::macvtap::Node;
 use super::restore::Restore;
-use super::{Error, MAX_QUEUES, MultiQueue, OpenOptions, TapDevice, VnetHeaderMode, known, setting};
+use super::verify::{used_by_others, verify, verify_joined, verify_link};
+use super::{Error, MAX_QUEUES, MultiQueue, OpenOptions, TapDevice, VnetHeaderMode, known, owner};
 use crate::capabilities::Capabilities;
 use crate::inspect::Kind;
-use crate::link::{self, Holder, Link, Links, TunLink};
+use crate::link::{self, Link, Links, TunLink};
 use crate::name::{InterfaceName, NameRequest};
 use crate::queue::TapQueue;
 use crate::sys::{self, Interface, flag};
@@ -89,9 +90,7 @@ impl Opening {
             verify(fd.as_fd(), name, self.flags)?;
             self.device.queues.push(Arc::new(TapQueue::new(fd, queue, name, multi_queue)));
         }
-        // Whoever came in before the owner of a new device was said is not to stay.
-        let owned = self.is_new && (self.options.owner.is_some() || self.options.group.is_some());
-        verify_joined(&self.device, self.options.exclusive || self.options.create_new || owned)
+        verify_joined(&self.device, self.options.exclusive || self.options.create_new)
     }
 
     /// Makes the settings that were asked for.
@@ -120,17 +119,6 @@ impl Opening {
         }
         self.device
     }
-}
-
-/// Says who may open the device.
-fn own(device: &TapDevice, options: &OpenOptions) -> Result<(), Error> {
-    if let Some(uid) = options.owner {
-        device.set_owner(uid)?;
-    }
-    if let Some(gid) = options.group {
-        device.set_group(gid)?;
-    }
-    Ok(())
 }
 
 pub(super) fn open(options: &OpenOptions) -> Result<TapDevice, Error> {
@@ -233,8 +221,15 @@ fn begin_inspected(
         queue: 0,
         errno: Errno::INVAL,
     })?;
+    let is_new = existing.is_none();
+    if is_new {
+        owner::claim(first.as_fd(), name, options)?;
+    }
     verify(first.as_fd(), name, flags)?;
     let link = links.find(name)?.ok_or(Error::Changed(name))?;
+    if is_new {
+        owner::verify_claim(name, link.tun.ok_or(Error::Changed(name))?, options)?;
+    }
     if existing.is_some_and(|existing| existing.link.index != link.index) {
         return Err(Error::Changed(name));
     }
@@ -242,7 +237,7 @@ fn begin_inspected(
 
     let multi_queue = flags & flag::MULTI_QUEUE != 0;
     let vnet_header = flags & flag::VNET_HDR != 0;
-    if existing.is_none()
+    if is_new
         && !options.keep_mq_qdisc
         && let Err(error) = links.set_noqueue(link.index)
     {
@@ -263,11 +258,6 @@ fn begin_inspected(
         kind: Kind::Tap,
         namespace: None,
     };
-    let is_new = existing.is_none();
-    if is_new {
-        // At once: a device without an owner is open to everybody. Who was quicker is seen when the queues are counted.
-        own(&device, options)?;
-    }
     Ok(Opening {
         device,
         restore,
@@ -329,73 +319,6 @@ fn wanted_flags(
         VnetHeaderMode::Require | VnetHeaderMode::IfAvailable => flags |= flag::VNET_HDR,
     }
     Ok(flags)
-}
-
-/// What the kernel made of our flags: it keeps those of a device in use without a word.
-fn verify(fd: BorrowedFd<'_>, interface: InterfaceName, wanted: u16) -> Result<(), Error> {
-    /// What must be equal on all queues. `TUNGETIFF` does not tell of packet information: it shows the bit of `IFF_NO_PI`,
-    /// which is also that of `IFF_NOFILTER`, for each queue without a classic filter.
-    const SHARED: [(u16, &str); 2] =
-        [(flag::VNET_HDR, "virtio-net header (IFF_VNET_HDR)"), (flag::MULTI_QUEUE, "IFF_MULTI_QUEUE")];
-    let now =
-        sys::interface(fd).map_err(|errno| setting(interface, "read back the flags (TUNGETIFF)", errno))?;
-    let differs = |&&(bit, _): &&(u16, &str)| (now.flags ^ wanted) & bit != 0;
-    match SHARED.iter().find(differs) {
-        Some(&(bit, flag)) => Err(Error::FlagKept {
-            interface,
-            flag,
-            state: if now.flags & bit != 0 { "on" } else { "off" },
-            holders: other_holders(interface),
-        }),
-        None if now.name != interface.to_kernel() => Err(Error::Changed(interface)),
-        None => Ok(()),
-    }
-}
-
-/// What only netlink tells of our flags.
-fn verify_link(link: &Link) -> Result<(), Error> {
-    let interface = link.name;
-    let tun = link.tun.filter(|tun| tun.tap).ok_or(Error::Changed(interface))?;
-    if tun.packet_information {
-        let flag = "packet information (no IFF_NO_PI)";
-        return Err(Error::FlagKept { interface, flag, state: "on", holders: other_holders(interface) });
-    }
-    Ok(())
-}
-
-/// Whether all queues are of the device that we began with. Somebody may have deleted it between two queues, and the next
-/// one made it anew.
-fn verify_joined(device: &TapDevice, exclusive: bool) -> Result<(), Error> {
-    let interface = device.name;
-    let changed = |_| Error::Changed(interface);
-    device.queues[0].is_attached().map_err(changed)?;
-    let link = device.link().map_err(|error| match error {
-        link::Error::NotFound(_) => Error::Changed(interface),
-        error => Error::Link(error),
-    })?;
-    let ours = u32::from(device.queue_count());
-    let all = link.tun.map_or(0, |tun| tun.queues());
-    if link.name != interface || device.multi_queue && all < ours {
-        return Err(Error::Changed(interface));
-    }
-    // Looked at before, and again now that nobody can come without seeing us.
-    let strangers = all.saturating_sub(ours);
-    if exclusive && strangers > 0 {
-        return Err(Error::InUse { interface, queues: strangers, holders: other_holders(interface) });
-    }
-    Ok(())
-}
-
-/// Whether others than we have queues attached, and so a say in the settings. Who keeps a detached queue only keeps the
-/// device.
-pub(super) fn used_by_others(link: &Link, our_attached: u32) -> bool {
-    link.tun.map_or(0, |tun| tun.attached_queues) > our_attached
-}
-
-fn other_holders(interface: InterfaceName) -> Vec<Holder> {
-    let mut holders = link::holders(interface);
-    holders.retain(|holder| holder.pid != std::process::id());
-    holders
 }
 
 /// Why `TUNSETIFF` refused.

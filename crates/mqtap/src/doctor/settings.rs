@@ -141,16 +141,25 @@ fn stale_offloads(tap: &Tap, tun: TunLink) -> Option<Finding> {
 }
 
 fn no_owner(tap: &Tap, tun: TunLink) -> Option<Finding> {
-    if !tun.persistent || tun.owner.is_some() || tun.group.is_some() {
+    if tun.owner.is_some() || tun.group.is_some() {
         return None;
     }
     let name = tap.link.name;
-    let cause = "A persistent tap without owner and group may be opened by every user who can open /dev/net/tun, which is everybody on most systems; and who has opened it may make himself its owner.";
-    Some(
-        Finding::new(Id::NoOwner, Severity::Warning, format!("{name} belongs to nobody"), cause)
-            .advise("root can open any tap; give it to the user that runs the VMM")
-            .commands(remake(tap, |_| ())),
-    )
+    let found =
+        |cause| Finding::new(Id::NoOwner, Severity::Warning, format!("{name} belongs to nobody"), cause);
+    let [delete, create] = remake(tap, |_| ());
+    if tun.persistent {
+        let cause = "A persistent tap without owner and group may be opened by every user who can open /dev/net/tun, which is everybody on most systems; and who has opened it may make himself its owner.";
+        let advice = "root can open any tap; give it to the user that runs the VMM";
+        return Some(found(cause).advise(advice).commands([delete, create]));
+    }
+    if !tun.multi_queue {
+        // Its one queue is open, or it would not be there.
+        return None;
+    }
+    let cause = "While a program has it open, every user who can open /dev/net/tun may open another queue of it, and gets a part of the frames. QEMU makes its taps so; mqtap gives those that it makes to the user who runs it.";
+    let advice = "make the tap beforehand, for the user that runs the program, and tell the program its name";
+    Some(found(cause).advise(advice).commands([create]))
 }
 
 fn header_size(tap: &Tap) -> Option<Finding> {

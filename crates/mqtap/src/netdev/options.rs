@@ -68,8 +68,7 @@ pub struct Options {
     pub netns: Option<Namespace>,
     /// `persist`: whether an interface that is created stays when the netdev ends. Not in QEMU.
     pub persist: Option<bool>,
-    /// `user`: who may open an interface that is created. With `persist`, and neither `user` nor `group`, the user who creates it.
-    /// Not in QEMU.
+    /// `user`: who may open an interface that is created. Without it and `group`, the user who creates it. Not in QEMU.
     pub user: Option<Account>,
     /// `group`: whose members may open an interface that is created. Together with `user` it narrows: both must match. Not in
     /// QEMU.

@@ -26,6 +26,7 @@ mqtap_test_support::tests!(
     trap_e_txqueuelen_0_drops_every_frame,
     trap_f_a_classic_filter_that_keeps_queues_detached,
     trap_g_a_persistent_tap_that_belongs_to_nobody,
+    trap_g_a_tap_in_use_that_belongs_to_nobody,
     trap_h_a_process_has_a_namesake_of_another_namespace,
     trap_h_a_tap_that_moved_here_is_told,
     trap_i_frames_cut_off_by_small_buffers,

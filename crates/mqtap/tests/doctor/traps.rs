@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use mqtap::doctor::{self, Finding, Id, Severity, Wanted};
-use mqtap::{Offloads, OpenOptions, TapDevice};
+use mqtap::{MultiQueue, Offloads, OpenOptions, TapDevice};
 use mqtap_test_support::{TestResult, eventually, ip};
 use rustix::fs::OFlags;
 
@@ -133,6 +133,20 @@ pub(crate) fn trap_g_a_persistent_tap_that_belongs_to_nobody() -> TestResult {
         ip(&format!("tuntap add dev trapg0 mode tap multi_queue vnet_hdr {owned}"))?;
         has_none(&look("trapg0"), Id::NoOwner);
     }
+    Ok(())
+}
+
+/// As QEMU makes it: it goes with the last queue, and until then anybody may open another one.
+pub(crate) fn trap_g_a_tap_in_use_that_belongs_to_nobody() -> TestResult {
+    let tap = TapDevice::open(&options("trapg1", 2))?;
+    let finding = only(&look("trapg1"), Id::NoOwner);
+    assert!(finding.cause.contains("another queue of it"), "{finding:?}");
+    assert!(finding.commands[0].starts_with("mqtap create trapg1 --multi-queue"), "{finding:?}");
+    tap.set_owner(0)?;
+    has_none(&look("trapg1"), Id::NoOwner);
+    let single = OpenOptions { multi_queue: MultiQueue::Auto, ..options("trapg2", 1) };
+    let _single = TapDevice::open(&single)?;
+    has_none(&look("trapg2"), Id::NoOwner);
     Ok(())
 }
 

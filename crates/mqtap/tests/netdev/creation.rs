@@ -1,10 +1,12 @@
 //! `persist=`, `user=`, `group=`, `mac=` and `mtu=`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use mqtap::netdev::{self, Netdev};
-use mqtap::{Link, Links};
+use mqtap::{Link, Links, OpenOptions, TapDevice, device, queue};
 use mqtap_test_support::{Scripts, TestResult, eventually, ip};
 
-use crate::{interfaces, open, refused, says};
+use crate::{interfaces, open, parse, refused, says};
 
 fn find(name: &str) -> Option<Link> {
     Links::open().unwrap().find(name.parse().unwrap()).unwrap()
@@ -65,7 +67,8 @@ pub(crate) fn user_and_group_own_a_new_interface() -> TestResult {
         let tun = find(text.split(',').next().unwrap()).unwrap().tun.unwrap();
         (tun.owner, tun.group)
     };
-    assert_eq!(owners("tap0"), (None, None), "nobody unless asked");
+    let own = rustix::process::geteuid().as_raw();
+    assert_eq!(owners("tap0"), (Some(own), None), "ours unless asked");
     assert_eq!(owners("tap1,user=root"), (Some(0), None));
     assert_eq!(owners("tap2,group=root"), (None, Some(0)));
     assert_eq!(owners("tap3,user=0,group=0"), (Some(0), Some(0)));
@@ -87,6 +90,84 @@ pub(crate) fn trap_g_persist_leaves_no_interface_to_everybody() -> TestResult {
     ip("tuntap add dev tap2 mode tap")?;
     drop(open("tap,id=a,ifname=tap2,persist=on"));
     assert_eq!(owners("tap2"), (None, None));
+    Ok(())
+}
+
+/// Somebody else, without a capability, for as long as `act` takes. None where there is nobody else.
+fn as_a_stranger<T: Send>(act: impl FnOnce() -> T + Send) -> Option<T> {
+    if !others_exist() {
+        assert!(std::env::var_os("CI").is_none(), "this test needs root, since it takes two users");
+        eprintln!("SKIPPED: it takes two users, and so root");
+        return None;
+    }
+    let stranger = || {
+        let uid = rustix::process::Uid::from_raw;
+        // For this thread only; it takes the capabilities.
+        rustix::thread::set_thread_res_uid(uid(0), uid(4321), uid(0)).unwrap();
+        // Who may open /dev/net/tun, on systems where not everybody may.
+        nix::unistd::setfsuid(0.into());
+        act()
+    };
+    std::thread::scope(|scope| scope.spawn(stranger).join()).ok()
+}
+
+pub(crate) fn trap_g_what_nobody_asked_for_is_not_for_everybody() -> TestResult {
+    let _netdev = open("tap,id=a,ifname=tap0,queues=2");
+    // What QEMU would leave.
+    let _other = TapDevice::open(&OpenOptions { name: "tap1".parse()?, queues: 2, ..OpenOptions::default() });
+    let join = |name: &str| {
+        let options = OpenOptions { name: name.parse().unwrap(), ..OpenOptions::default() };
+        as_a_stranger(|| TapDevice::open(&options).map(drop))
+    };
+    let Some(result) = join("tap0") else { return Ok(()) };
+    let error = result.unwrap_err();
+    assert!(matches!(error, device::Error::OwnerPermission { owner: Some(_), .. }), "{error}");
+    join("tap1").unwrap()?;
+    Ok(())
+}
+
+/// A stranger tries all the time to come between the making and the owner.
+pub(crate) fn trap_g_nobody_is_quicker_than_the_owner() -> TestResult {
+    let done = AtomicBool::new(false);
+    let stranger = || {
+        let options = OpenOptions { name: "tap0".parse().unwrap(), ..OpenOptions::default() };
+        while !done.load(Ordering::Relaxed) {
+            drop(TapDevice::open(&options));
+        }
+    };
+    std::thread::scope(|scope| {
+        let trying = scope.spawn(|| as_a_stranger(stranger));
+        for round in 0..60 {
+            match Netdev::open(&parse("tap,id=a,ifname=tap0,queues=2")) {
+                Ok(netdev) => {
+                    let tun = find("tap0").unwrap().tun.unwrap();
+                    assert_eq!((tun.queues(), tun.owner), (2, Some(0)), "round {round}");
+                    drop(netdev);
+                }
+                Err(error) => says(&error, &["tap0"]),
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        trying.join().unwrap();
+    });
+    Ok(())
+}
+
+/// A VMM has queues of an interface that is somebody else's, and no capability (drivers/net/tun.c: `tun_set_queue` asks for neither).
+pub(crate) fn queues_are_good_for_whoever_has_them() -> TestResult {
+    let netdev = open("tap,id=a,ifname=tap0,queues=4");
+    let device = netdev.device();
+    let result = as_a_stranger(|| -> Result<(), queue::Error> {
+        for attached in [1, 4, 0, 3] {
+            device.attach_first(attached)?;
+        }
+        Ok(())
+    });
+    if let Some(result) = result {
+        result?;
+        let tun = find("tap0").unwrap().tun.unwrap();
+        assert_eq!((tun.attached_queues, tun.detached_queues), (3, 1));
+    }
     Ok(())
 }
 

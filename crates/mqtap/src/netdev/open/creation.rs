@@ -30,12 +30,18 @@ impl Owners {
 }
 
 impl Owners {
-    /// Whose an interface will be if it is created. One that stays and is nobody's could be taken by anybody, so it is ours.
-    pub(super) fn of_new(self, options: &Options) -> Self {
+    /// Whose an interface will be if it is created. One that is nobody's could be opened, and taken, by anybody (drivers/net/tun.c:
+    /// `tun_not_capable`), so it is ours. Queues that are open are good for whoever has them, whoever the owner is.
+    pub(super) fn of_new(self) -> Self {
         let unclaimed = self.user.is_none() && self.group.is_none();
-        let ours = options.persist == Some(true) && unclaimed;
-        Self { user: if ours { Some(rustix::process::geteuid().as_raw()) } else { self.user }, ..self }
+        Self { user: if unclaimed { ourselves() } else { self.user }, ..self }
     }
+}
+
+/// Who we are, where users have numbers: in a user namespace without a map nobody has one that could be told the kernel.
+fn ourselves() -> Option<u32> {
+    let unmapped = std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.trim().is_empty());
+    (!unmapped).then(|| rustix::process::geteuid().as_raw())
 }
 
 /// Makes a new interface what is asked for, before anybody sees more of it; finds out whether another one is that. Who may open a

@@ -27,7 +27,7 @@ pub(super) fn set_up_adopted(options: &Options, device: &TapDevice, mode: OpenMo
 }
 
 fn open_options(options: &Options, owners: Owners, mode: OpenMode) -> OpenOptions {
-    let owners = owners.of_new(options);
+    let owners = owners.of_new();
     OpenOptions {
         name: options.ifname,
         // Validation has seen to the range.
