@@ -10,6 +10,7 @@ mod engines;
 mod hostile;
 mod kernel;
 mod lifecycle;
+mod options;
 mod places;
 mod programs;
 mod segmentation;
@@ -21,13 +22,19 @@ use engines::*;
 use hostile::*;
 use kernel::*;
 use lifecycle::*;
+use options::*;
 use places::*;
 use programs::*;
 use segmentation::*;
 use usage::*;
 
 fn main() -> std::process::ExitCode {
-    mqtap_test_support::run(if daemon::in_kernel() { kernels() } else { ours() })
+    let (mut tests, options) = match daemon::in_kernel() {
+        true => (kernels(), each_option_of_vhost()),
+        false => (ours(), each_option()),
+    };
+    tests.extend(options);
+    mqtap_test_support::run(tests)
 }
 
 /// With frames moved by our workers.
@@ -97,6 +104,12 @@ fn ours() -> Vec<Test> {
         a_macvtap_keeps_nothing_for_the_next_guest,
         a_deleted_macvtap_ends_its_nic,
         the_address_of_a_macvtap_is_the_guests,
+        every_option_has_its_test,
+        what_an_option_may_not_be_is_refused_by_its_name,
+        queues_from_two_places_are_refused,
+        what_is_open_already_has_no_options_about_opening,
+        vhost_handles_without_vhost_or_of_another_number_are_refused,
+        what_qemu_ignores_is_refused,
     )
 }
 
