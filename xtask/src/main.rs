@@ -14,6 +14,7 @@ mod image;
 mod lab;
 mod netns;
 mod outcome;
+mod page;
 mod paths;
 mod process;
 mod qemu;

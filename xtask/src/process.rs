@@ -137,6 +137,14 @@ impl Supervised {
             .ok_or_else(|| crate::outcome::failure(format!("{} has no usable process id", self.name)))
     }
 
+    /// The process that it has started and waits for.
+    pub(crate) fn only_child(&self) -> Result<rustix::process::Pid> {
+        let pid = self.pid()?.as_raw_nonzero();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let child = children.trim().parse().ok().and_then(rustix::process::Pid::from_raw);
+        child.map_or_else(|| fail(format!("{} has not one child but {children:?}", self.name)), Ok)
+    }
+
     pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
         rustix::process::kill_process(self.pid()?, signal).context(|| format!("cannot signal {}", self.name))
     }

@@ -15,6 +15,10 @@ use crate::process::{self, Supervised};
 const BOOT: Duration = Duration::from_secs(180);
 const COMMAND: Duration = Duration::from_secs(60);
 
+/// What the kernel of every guest is told.
+pub(crate) const KERNEL_ARGUMENTS: &str =
+    "console=ttyS0 loglevel=4 panic=-1 nokaslr mitigations=off random.trust_cpu=on net.ifnames=0";
+
 /// One NIC of a guest.
 #[derive(Clone)]
 pub(crate) struct Nic {
@@ -53,9 +57,13 @@ impl Guest {
         logs: &Path,
         name: &str,
     ) -> Result<Self> {
-        let mut qemu = Self::spawn(namespace, image, machine, logs, name)?;
-        let agent = Agent::connect(&logs.join(format!("{name}.agent")), || qemu.must_run())?;
-        Ok(Self { qemu, agent, console: logs.join(format!("{name}.console")) })
+        Self::of(Self::spawn(namespace, image, machine, logs, name)?, logs, name)
+    }
+
+    /// The guest of a QEMU that is, or will be, started by somebody else, whose process stands for it.
+    pub(crate) fn of(mut process: Supervised, directory: &Path, name: &str) -> Result<Self> {
+        let agent = Agent::connect(&directory.join(format!("{name}.agent")), || process.must_run())?;
+        Ok(Self { qemu: process, agent, console: directory.join(format!("{name}.console")) })
     }
 
     /// Starts QEMU alone, without waiting for anything.
@@ -86,10 +94,7 @@ impl Guest {
             .arg("-object")
             .arg(format!("memory-backend-memfd,id=ram,size={}M,share=on", machine.memory_mib));
         command.arg("-kernel").arg(&image.kernel).arg("-initrd").arg(&image.initrd);
-        command.args([
-            "-append",
-            "console=ttyS0 loglevel=4 panic=-1 nokaslr mitigations=off random.trust_cpu=on net.ifnames=0",
-        ]);
+        command.args(["-append", KERNEL_ARGUMENTS]);
         command.arg("-chardev").arg(format!("file,id=console,path={}", console.display()));
         command.args(["-serial", "chardev:console"]);
         command.arg("-chardev").arg(format!("socket,id=agent,path={},server=on,wait=off", agent.display()));
@@ -220,10 +225,9 @@ impl Guest {
     }
 }
 
-/// Emulation works everywhere and the same everywhere; `MQTAP_ACCEL=kvm` is for machines where that works too.
 /// Whether this QEMU can do without the one interrupt line for all queues. 7.2, as Debian 12 has it, crashes when a guest
 /// with MSI-X starts a vhost-user NIC under TCG, whoever is the backend.
-fn has_working_msix() -> bool {
+pub(crate) fn has_working_msix() -> bool {
     let output = std::process::Command::new("qemu-system-x86_64").arg("--version").output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let version = text.split_whitespace().skip_while(|word| *word != "version").nth(1);
@@ -231,6 +235,7 @@ fn has_working_msix() -> bool {
     major.is_none_or(|major| major >= 8)
 }
 
+/// Emulation works everywhere and the same everywhere; `MQTAP_ACCEL=kvm` is for machines where that works too.
 fn accelerator() -> String {
     std::env::var("MQTAP_ACCEL").unwrap_or_else(|_| "tcg,thread=multi".to_owned())
 }

@@ -174,7 +174,7 @@ impl Backend {
 }
 
 /// Puts the host's addresses on a tap and brings it up.
-fn address(namespace: &Namespace, tap: &str, index: usize) -> Result<()> {
+pub(crate) fn address(namespace: &Namespace, tap: &str, index: usize) -> Result<()> {
     let wire = 77 + index;
     namespace.ip(&format!("address add 10.{wire}.0.1/24 dev {tap}"))?;
     namespace.ip(&format!("-6 address add fd{wire}::1/64 dev {tap} nodad"))?;

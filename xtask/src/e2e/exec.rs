@@ -3,15 +3,16 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use super::checks::{self, PAIRS};
+use super::public::Public;
 use crate::image::Image;
 use crate::lab::{Lab, Stage};
-use crate::outcome::{Context as _, Result, fail};
+use crate::outcome::{Result, fail};
 use crate::process::{self, Supervised};
 use crate::qemu::{Guest, Machine, Nic};
 use crate::serve::{self, BackendKind, TapSpec};
@@ -30,9 +31,8 @@ impl Launched {
     fn new(stage: &Stage, name: &str) -> Result<Self> {
         let stage = Stage { kind: BackendKind::Qemu, image: stage.image.clone(), real_root: stage.real_root };
         let lab = Lab::new(&stage, name, &[TapSpec::numbered(0, PAIRS)])?;
-        let Some(image) = &stage.image else { return fail("this scenario needs a guest image") };
         let public = Public::new(&lab.logs)?;
-        let image = Image { kernel: public.copy(&image.kernel)?, initrd: public.copy(&image.initrd)? };
+        let image = public.image(&stage)?;
         Ok(Self { lab, image, public })
     }
 
@@ -58,50 +58,13 @@ impl Launched {
         let mut mqtap = Guest::spawn(&self.lab.namespace, &self.image, machine, self.public.path(), name)?;
         process::until(PATIENCE, "QEMU to start", || {
             mqtap.must_run()?;
-            let Ok(child) = child_of(&mqtap) else { return Ok(None) };
+            let Ok(child) = mqtap.only_child() else { return Ok(None) };
             let status = fs::read_to_string(format!("/proc/{}/status", child.as_raw_nonzero()))?;
             let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
             let caught = u64::from_str_radix(caught.trim(), 16).unwrap_or_default();
             Ok((caught & 1 << (Signal::TERM.as_raw() - 1) != 0).then_some(()))
         })?;
         Ok(mqtap)
-    }
-}
-
-/// A directory that every user may use: a checkout need not be one.
-struct Public {
-    directory: tempfile::TempDir,
-    logs: PathBuf,
-}
-
-impl Public {
-    fn new(logs: &Path) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))?;
-        Ok(Self { directory, logs: logs.to_path_buf() })
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    fn copy(&self, file: &Path) -> Result<PathBuf> {
-        let to = self.path().join(file.file_name().unwrap_or_default());
-        fs::copy(file, &to).context(|| format!("cannot copy {}", file.display()))?;
-        fs::set_permissions(&to, fs::Permissions::from_mode(0o644))?;
-        Ok(to)
-    }
-}
-
-/// What was logged there is kept where logs are.
-impl Drop for Public {
-    fn drop(&mut self) {
-        for file in fs::read_dir(self.path()).into_iter().flatten().flatten().map(|entry| entry.path()) {
-            let is_log = file.extension().is_some_and(|kind| kind == "console" || kind == "qemu");
-            if let Some(name) = file.file_name().filter(|_| is_log) {
-                let _ = fs::copy(&file, self.logs.join(name));
-            }
-        }
     }
 }
 
@@ -197,7 +160,7 @@ pub(super) fn downscript(stage: &Stage, name: &str) -> Result<()> {
     };
 
     let qemu = launched.spawn(&machine, "killed")?;
-    rustix::process::kill_process(child_of(&qemu)?, Signal::KILL)?;
+    rustix::process::kill_process(qemu.only_child()?, Signal::KILL)?;
     ended(qemu, "QEMU was killed", 137)?;
 
     let qemu = launched.spawn(&machine, "terminated")?;
@@ -205,17 +168,9 @@ pub(super) fn downscript(stage: &Stage, name: &str) -> Result<()> {
     ended(qemu, "SIGTERM", 0)?;
 
     let mut guest = launched.boot(&machine)?;
-    has_no_privilege(&format!("/proc/{}", child_of(guest.process())?.as_raw_nonzero()))?;
+    has_no_privilege(&format!("/proc/{}", guest.process().only_child()?.as_raw_nonzero()))?;
     traffic::ping_both(&launched.lab)?;
     guest.power_off()?;
     ended(guest.into_process(), "the guest powered off", 0)?;
     checks::attached(&launched.lab, 0, 0)
-}
-
-/// The process that it waits for.
-fn child_of(parent: &Supervised) -> Result<rustix::process::Pid> {
-    let pid = parent.pid()?.as_raw_nonzero();
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-    let child = children.trim().parse().ok().and_then(rustix::process::Pid::from_raw);
-    child.map_or_else(|| fail(format!("mqtap exec has not one child but {children:?}")), Ok)
 }

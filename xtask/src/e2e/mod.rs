@@ -6,6 +6,9 @@ mod dpdk;
 mod exec;
 mod guest;
 mod kill;
+mod libvirt;
+mod public;
+mod room;
 mod vhost;
 
 use std::time::Instant;
@@ -70,6 +73,8 @@ const PLAIN: &[Plain] = &[
 const FOR_ROOT: &[Plain] = &[
     ("exec.unprivileged", exec::unprivileged),
     ("exec.downscript", exec::downscript),
+    ("libvirt.vhost-user", libvirt::vhost_user),
+    ("libvirt.ethernet", libvirt::ethernet),
     ("dist.package", dist::package),
     ("dist.service", dist::service),
 ];
