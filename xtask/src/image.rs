@@ -30,6 +30,9 @@ const MORE_MODULES: &[&str] = &["pktgen"];
 /// What a host needs for taps and vhost-net, in order; loaded when a scenario wants it.
 pub(crate) const LAB_MODULES: &[&str] = &["tun", "tap", "vhost_iotlb", "vhost", "vhost_net"];
 
+/// What it needs for pairs of interfaces and ipvtaps on them, in order.
+pub(crate) const IPVTAP_MODULES: &[&str] = &["tap", "veth", "ipvlan", "ipvtap"];
+
 /// Programs of this machine that the lab gets too, being a host itself.
 const LAB_PROGRAMS: &[&str] = &["ip", "bash", "unshare", "stdbuf"];
 
@@ -48,6 +51,7 @@ pub(crate) struct Image {
 }
 
 /// A program for the lab.
+#[derive(Clone)]
 pub(crate) struct Program {
     /// Where it is in the lab; here, too, unless `source` says otherwise.
     pub(crate) path: PathBuf,
@@ -56,11 +60,13 @@ pub(crate) struct Program {
     pub(crate) libraries: Option<PathBuf>,
     /// What it loads by name, beside the libraries that it is linked with.
     pub(crate) plugins: Vec<PathBuf>,
+    /// What else it reads.
+    pub(crate) data: Vec<PathBuf>,
 }
 
 impl Program {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, source: None, libraries: None, plugins: Vec::new() }
+        Self { path, source: None, libraries: None, plugins: Vec::new(), data: Vec::new() }
     }
 }
 
@@ -72,7 +78,8 @@ pub(crate) fn build() -> Result<Image> {
 /// Builds an image of a guest that is a host: with the modules for taps and vhost-net, and these programs.
 pub(crate) fn build_lab(programs: &[Program]) -> Result<Image> {
     assemble("lab", |archive, modules| {
-        for module in LAB_MODULES {
+        let more = IPVTAP_MODULES.iter().filter(|module| !LAB_MODULES.contains(module));
+        for module in LAB_MODULES.iter().chain(more) {
             if !add_module(archive, modules, module)? {
                 return fail(format!("{} has no module {module}", modules.display()));
             }
@@ -103,7 +110,7 @@ fn assemble(name: &str, more: impl FnOnce(&mut Archive, &Path) -> Result<()>) ->
     }
 
     let mut archive = Archive::default();
-    for directory in ["proc", "sys", "dev", "tmp", "run", "root", "var"] {
+    for directory in ["proc", "sys", "dev", "tmp", "run", "root", "var", "mnt"] {
         archive.directory(directory);
     }
     // Before /dev is mounted, init needs somewhere to print to.
@@ -275,6 +282,9 @@ fn add_binary(archive: &mut Archive, program: &Program) -> Result<()> {
         process::output(strip.arg("-o").arg(stripped.path()).arg(source), Duration::from_secs(60))?;
         archive.copy(&path.to_string_lossy(), stripped.path())?;
         add_libraries(archive, source, program.libraries.as_deref())?;
+    }
+    for file in &program.data {
+        archive.copy(&file.to_string_lossy(), file)?;
     }
     Ok(())
 }

@@ -43,12 +43,10 @@ impl Installation {
 
     /// For an image, with the drivers that it has to load.
     pub(crate) fn program(&self) -> image::Program {
-        let plugins = self.plugins(PLUGINS).collect();
         image::Program {
-            path: self.program.clone(),
-            source: None,
             libraries: self.libraries.clone(),
-            plugins,
+            plugins: self.plugins(PLUGINS).collect(),
+            ..image::Program::new(self.program.clone())
         }
     }
 

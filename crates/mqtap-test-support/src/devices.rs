@@ -65,8 +65,17 @@ pub fn macvtap_number(interface: &str) -> Result<(u32, u32), Box<dyn std::error:
 
 /// A pair of interfaces, `below` and `peer`, and a macvtap on top of the first, all of them up, with its node in `/dev`.
 pub fn macvtap(interface: &str, below: &str, peer: &str) -> TestResult {
+    on_a_pair(interface, "type macvtap mode bridge", below, peer)
+}
+
+/// As [`macvtap`], an ipvtap. It has the address of `below`, and gets what is sent to the IP addresses that it is given.
+pub fn ipvtap(interface: &str, below: &str, peer: &str) -> TestResult {
+    on_a_pair(interface, "type ipvtap mode l2", below, peer)
+}
+
+fn on_a_pair(interface: &str, kind: &str, below: &str, peer: &str) -> TestResult {
     ip(&format!("link add {below} type veth peer name {peer}"))?;
-    ip(&format!("link add link {below} name {interface} type macvtap mode bridge"))?;
+    ip(&format!("link add link {below} name {interface} {kind}"))?;
     for name in [below, peer, interface] {
         ip(&format!("link set {name} up"))?;
     }

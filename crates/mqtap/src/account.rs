@@ -85,7 +85,10 @@ impl Account {
         };
         match find(name) {
             Ok(Some(id)) => Ok(id),
-            Ok(None) => Err(AccountError::Unknown { what, name: name.clone() }),
+            // No database at all says the latter (getpwnam(3)).
+            Ok(None) | Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ESRCH) => {
+                Err(AccountError::Unknown { what, name: name.clone() })
+            }
             Err(errno) => {
                 let errno = Errno::from_raw_os_error(errno as i32);
                 Err(AccountError::Lookup { what, name: name.clone(), errno })

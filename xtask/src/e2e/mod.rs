@@ -5,7 +5,9 @@ mod dist;
 mod dpdk;
 mod exec;
 mod guest;
+mod ipvtap;
 mod kill;
+mod lab;
 mod libvirt;
 mod public;
 mod room;
@@ -64,9 +66,12 @@ const PLAIN: &[Plain] = &[
     ("kill.deleted-tap", kill::deleted_tap),
     ("kill.deleted-only-tap", kill::deleted_only_tap),
     ("kill.terminated", kill::terminated),
+    ("ipvtap.serve", ipvtap::serve),
     ("vhost.without-module", vhost::without_module),
     ("vhost.serve", vhost::serve),
     ("vhost.dpdk", vhost::dpdk),
+    ("vhost.exec", vhost::exec),
+    ("vhost.exec-guest", vhost::exec_guest),
 ];
 
 /// They make processes other users', and change a copy of the system.

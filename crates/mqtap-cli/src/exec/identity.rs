@@ -32,7 +32,12 @@ impl Identity {
             Account::Name(name) => nix::unistd::User::from_name(name),
             Account::Id(uid) => nix::unistd::User::from_uid((*uid).into()),
         };
-        let known = known.map_err(|errno| format!("cannot look up user {user}: {errno}"))?;
+        let known = match known {
+            Ok(known) => known,
+            // No database at all (getpwuid(3)), as in a container without one: a number will do.
+            Err(Named::ENOENT | Named::ESRCH) => None,
+            Err(errno) => return Err(format!("cannot look up user {user}: {errno}").into()),
+        };
         let own = known.as_ref().map(|known| known.gid.as_raw());
         let Some(gid) = group.or(own) else {
             return Err(

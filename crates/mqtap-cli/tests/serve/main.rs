@@ -10,6 +10,7 @@ mod engines;
 mod hostile;
 mod kernel;
 mod lifecycle;
+mod macvtap;
 mod options;
 mod places;
 mod programs;
@@ -22,6 +23,7 @@ use engines::*;
 use hostile::*;
 use kernel::*;
 use lifecycle::*;
+use macvtap::*;
 use options::*;
 use places::*;
 use programs::*;
@@ -29,12 +31,25 @@ use segmentation::*;
 use usage::*;
 
 fn main() -> std::process::ExitCode {
-    let (mut tests, options) = match daemon::in_kernel() {
-        true => (kernels(), each_option_of_vhost()),
-        false => (ours(), each_option()),
+    let (mut tests, more) = if is_ipvtap() {
+        (on_another_interface(), Vec::new())
+    } else if daemon::in_kernel() {
+        (kernels(), each_option_of_vhost())
+    } else {
+        (ours(), on_another_interface().into_iter().chain(each_option()).collect())
     };
-    tests.extend(options);
+    tests.extend(more);
     mqtap_test_support::run(tests)
+}
+
+/// Macvtaps, which every kernel here has, and ipvtaps (`MQTAP_TEST_IPVTAP=on`).
+fn on_another_interface() -> Vec<Test> {
+    list!(
+        a_macvtap_carries_frames_on_the_enabled_pairs,
+        a_macvtap_keeps_nothing_for_the_next_guest,
+        a_deleted_macvtap_ends_its_nic,
+        the_address_of_a_macvtap_is_the_guests,
+    )
 }
 
 /// With frames moved by our workers.
@@ -100,10 +115,6 @@ fn ours() -> Vec<Test> {
         helper_mqtap_gives_the_daemon_queues_on_the_bridge,
         helper_that_refuses_ends_the_daemon_and_is_quoted,
         netns_has_the_tap_and_its_frames,
-        a_macvtap_carries_frames_on_the_enabled_pairs,
-        a_macvtap_keeps_nothing_for_the_next_guest,
-        a_deleted_macvtap_ends_its_nic,
-        the_address_of_a_macvtap_is_the_guests,
         every_option_has_its_test,
         what_an_option_may_not_be_is_refused_by_its_name,
         queues_from_two_places_are_refused,

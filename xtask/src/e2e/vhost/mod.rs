@@ -1,75 +1,18 @@
 //! The kernel's vhost-net, in a guest that is the host: Debian's cloud kernel has it, whatever this machine's has.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+mod exec;
 
-use crate::image::{self, LAB_MODULES, Program};
+use std::path::Path;
+use std::time::Duration;
+
+pub(super) use exec::{exec, guest as exec_guest};
+
+use super::lab::{self, Lab, PATIENCE};
+use crate::image::{LAB_MODULES, Program};
 use crate::lab::Stage;
-use crate::netns::Namespace;
-use crate::outcome::{Context as _, Result, fail, failure};
-use crate::qemu::{Guest, Machine};
+use crate::outcome::{Result, fail};
 use crate::testpmd::{self, Driver};
-use crate::{paths, process, serve as programs};
-
-/// A step under emulation, beside whatever else this machine does; only a hang takes it.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// The tests of the daemon, all together.
-const TESTS: Duration = Duration::from_secs(900);
-
-/// A running lab.
-struct Lab {
-    guest: Guest,
-    // Dropped last: the guest runs in it.
-    _namespace: Namespace,
-}
-
-impl Lab {
-    fn boot(name: &str, programs: &[Program]) -> Result<Self> {
-        let image = image::build_lab(programs)?;
-        let logs = paths::logs(name)?;
-        let namespace = Namespace::new()?;
-        let machine = Machine { nics: Vec::new(), cpus: 2, memory_mib: 1536, launcher: Vec::new() };
-        let mut guest = Guest::start(&namespace, &image, &machine, &logs, "lab")?;
-        guest.wait_ready()?;
-        let mut lab = Self { guest, _namespace: namespace };
-        lab.load(&LAB_MODULES[..1])?;
-        Ok(lab)
-    }
-
-    fn load(&mut self, modules: &[&str]) -> Result<()> {
-        let commands: Vec<String> =
-            modules.iter().map(|module| format!("insmod /modules/{module}.ko")).collect();
-        self.guest.run(&commands.join(" && ")).map(drop)
-    }
-
-    /// Starts a program; what it prints is in `/tmp/NAME.log`.
-    fn start(&mut self, name: &str, command: &str) -> Result<()> {
-        self.guest.run(&format!("{command} > /tmp/{name}.log 2>&1 & echo $! > /tmp/{name}.pid")).map(drop)
-    }
-
-    fn log(&mut self, name: &str) -> Result<String> {
-        self.guest.run(&format!("cat /tmp/{name}.log"))
-    }
-
-    /// Waits until a log has a text, from a place in it on; returns what comes before.
-    fn await_log(&mut self, name: &str, text: &str, from: usize) -> Result<String> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            // Before its log is read: its last words are in it then.
-            let alive = self.guest.attempt(&format!("kill -0 $(cat /tmp/{name}.pid)"), PATIENCE)?.status == 0;
-            let log = self.log(name)?;
-            let fresh = log.get(from..).unwrap_or_default();
-            if let Some(at) = fresh.find(text) {
-                return Ok(fresh[..at].to_owned());
-            }
-            if !alive || Instant::now() > end {
-                return fail(format!("{name} never said `{text}`; it said:\n{}", process::tail(&log, 20)));
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-}
+use crate::{process, serve as programs};
 
 /// Where there is no vhost-net, `vhost=on` is an error that says what to type, and `vhost=try` does without.
 pub(super) fn without_module(_: &Stage, name: &str) -> Result<()> {
@@ -104,36 +47,7 @@ pub(super) fn without_module(_: &Stage, name: &str) -> Result<()> {
 
 /// The tests of `mqtap serve` that hold for the kernel's data path, and those of its own, with the real vhost-net under them.
 pub(super) fn serve(_: &Stage, name: &str) -> Result<()> {
-    /// Fewer would be a list gone wrong.
-    const AT_LEAST: u32 = 30;
-    let tests = test_binary("mqtap-cli", "serve")?;
-    // The release build, where the tests look for the daemon: under emulation that counts.
-    let daemon = Program {
-        source: Some(programs::mqtap_binary()?),
-        ..Program::new(paths::target().join("debug/mqtap"))
-    };
-    let mut lab = Lab::boot(name, &[Program::new(tests.clone()), daemon])?;
-    lab.load(&LAB_MODULES[1..])?;
-    let command = format!(
-        "MQTAP_TEST_VHOST=on MQTAP_TEST_PATIENCE=100 {} --color never --test-threads 2",
-        tests.display()
-    );
-    let answer = lab.guest.attempt(&command, TESTS)?;
-    let log = paths::target().join("xtask-logs").join(name).join("tests.log");
-    std::fs::write(&log, &answer.output)?;
-    let passed = answer
-        .output
-        .lines()
-        .find_map(|line| line.strip_prefix("test result: ok. ")?.split(' ').next()?.parse::<u32>().ok());
-    let quiet = lab.guest.run("dmesg | grep -E 'BUG|WARNING|Oops' || true")?;
-    if !quiet.is_empty() {
-        return fail(format!("the kernel complained:\n{quiet}"));
-    }
-    match passed {
-        Some(passed) if answer.status == 0 && passed >= AT_LEAST => Ok(()),
-        Some(passed) if answer.status == 0 => fail(format!("only {passed} tests ran")),
-        _ => fail(format!("status {}:\n{}", answer.status, process::tail(&answer.output, 40))),
-    }
+    lab::tests_of_serve(name, &LAB_MODULES[1..], "MQTAP_TEST_VHOST=on", 30)
 }
 
 /// DPDK's driver on two queues, frames both ways.
@@ -198,24 +112,4 @@ pub(super) fn dpdk(_: &Stage, name: &str) -> Result<()> {
         Ok(details.contains("numqueues 0 numdisabled 2").then_some(()))
     })?;
     lab.guest.run("kill $(cat /tmp/serve.pid); sleep 1; ! ip link show tap0").map(drop)
-}
-
-/// The binary of a crate's integration test, built as `cargo test` builds it.
-fn test_binary(package: &str, test: &str) -> Result<PathBuf> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(paths::root()).args(["test", "--no-run", "--quiet", "--message-format", "json"]);
-    cargo.args(["--package", package, "--test", test]);
-    let output = cargo.stderr(Stdio::inherit()).output().context(|| "cannot start cargo".to_owned())?;
-    if !output.status.success() {
-        return fail(format!("the tests of {package} did not compile"));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let binary = text
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find_map(|message| {
-            let wanted = message["target"]["name"] == test && message["target"]["kind"][0] == "test";
-            if wanted { message["executable"].as_str().map(PathBuf::from) } else { None }
-        });
-    binary.ok_or_else(|| failure(format!("cargo did not say where the test {test} of {package} is")))
 }
