@@ -85,6 +85,7 @@ fn ours() -> Vec<Test> {
         sockets_get_the_same_datagrams_with_and_without_coalescing,
         a_connection_gets_every_byte_of_coalesced_segments,
         a_limited_send_buffer_keeps_flows_in_the_order_of_the_ring,
+        frames_of_a_refused_super_frame_are_written_one_by_one,
         carrier_follows_the_guest,
         carrier_can_be_kept,
         the_next_driver_is_served,

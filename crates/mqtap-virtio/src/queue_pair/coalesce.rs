@@ -74,7 +74,7 @@ impl Coalescing {
         }
     }
 
-    /// The kernel refused a super-frame.
+    /// The kernel refused a super-frame. Its frames come behind what followed them in the burst, this once.
     pub(super) fn refuse(&mut self) {
         if !self.refused {
             tracing::warn!("the kernel refuses frames that were coalesced; from now on they go one by one");

@@ -105,7 +105,8 @@ impl Transmit {
         }
     }
 
-    /// Deals with the chains of the batch that were not dealt with yet. False if the tap would block.
+    /// Deals with the chains of the batch that were not dealt with yet, except those of a super-frame that the kernel refuses, which are
+    /// left for the next time. False if the tap would block.
     fn write_batch(&mut self, writer: &mut FrameWriter, bytes: &mut usize) -> Result<bool, Halt> {
         let Self { options, batch, done, .. } = self;
         let TransmitOptions { tap, counters, coalescing, header, tap_header, enabled, .. } = options;
@@ -158,16 +159,16 @@ impl Transmit {
                     halt.get_or_insert(Halt::Ring(ring::Error::MemoryTruncated));
                     return;
                 }
+                // What was made here is refused, and not what the driver made: its frames are written one by one, next.
+                Err(Errno::INVAL) if members.len() > 1 => {
+                    refused = true;
+                    return;
+                }
                 Err(errno) => failure = Some(errno),
             }
-            if members.len() > 1 {
-                match failure {
-                    None => {
-                        counters.super_frames.add(1);
-                        counters.coalesced_frames.add(members.len() as u64);
-                    }
-                    Some(errno) => refused |= errno == Errno::INVAL,
-                }
+            if members.len() > 1 && failure.is_none() {
+                counters.super_frames.add(1);
+                counters.coalesced_frames.add(members.len() as u64);
             }
             for &position in members {
                 let position = usize::from(position);

@@ -1,6 +1,7 @@
 //! Whatever a guest sends, what comes out behind the tap is the same with coalescing as without.
 
 mod behind;
+mod refused;
 mod sockets;
 mod stream;
 
@@ -11,6 +12,7 @@ use mqtap_test_support::{TestResult, eventually, ip};
 
 use super::daemon::{Daemon, Result, host_mac};
 use behind::{Behind, assert_the_same, end};
+pub(crate) use refused::*;
 pub(crate) use sockets::*;
 use stream::{Destination, Stream};
 
