@@ -1,6 +1,6 @@
 //! A namespace, a backend in it, and guests on the backend: the stage of every scenario.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::image::Image;
 use crate::netns::Namespace;
@@ -30,9 +30,18 @@ pub(crate) struct Lab {
 impl Lab {
     /// A lab with the given taps.
     pub(crate) fn new(stage: &Stage, scenario: &str, taps: &[TapSpec]) -> Result<Self> {
+        Self::with(stage, scenario, |namespace, logs| Backend::start(stage.kind, namespace, logs, taps))
+    }
+
+    /// A lab with a backend that is started in that namespace and logs to that directory.
+    pub(crate) fn with(
+        stage: &Stage,
+        scenario: &str,
+        backend: impl FnOnce(&Namespace, &Path) -> Result<Backend>,
+    ) -> Result<Self> {
         let logs = paths::logs(scenario)?;
         let namespace = Namespace::new()?;
-        let backend = Backend::start(stage.kind, &namespace, &logs, taps)?;
+        let backend = backend(&namespace, &logs)?;
         Ok(Self { backend, namespace, logs, image: stage.image.clone(), guests: 0 })
     }
 

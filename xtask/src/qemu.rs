@@ -10,6 +10,7 @@ use crate::image::Image;
 use crate::netns::Namespace;
 use crate::outcome::{Result, fail};
 use crate::process::{self, Supervised};
+use crate::serve;
 
 /// Emulation on a busy two-core machine is slow; this is for hangs only.
 const BOOT: Duration = Duration::from_secs(180);
@@ -74,32 +75,14 @@ impl Guest {
         logs: &Path,
         name: &str,
     ) -> Result<Supervised> {
-        let console = logs.join(format!("{name}.console"));
-        let agent = logs.join(format!("{name}.agent"));
         let mut words = machine.launcher.iter().cloned().chain(["qemu-system-x86_64".into()]);
         let mut command = namespace.command(words.next().unwrap_or_default());
-        command.args(words);
-        command.args([
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-machine",
-            "pc,memory-backend=ram",
-        ]);
-        command.args(["-accel", &accelerator(), "-cpu", "max"]);
-        command.args(["-smp", &machine.cpus.to_string(), "-m", &machine.memory_mib.to_string()]);
+        command.args(words).args(common_arguments(image, machine.cpus, logs, name));
+        command.args(["-machine", "memory-backend=ram", "-m", &machine.memory_mib.to_string()]);
         // vhost-user needs guest memory that another process can map.
         command
             .arg("-object")
             .arg(format!("memory-backend-memfd,id=ram,size={}M,share=on", machine.memory_mib));
-        command.arg("-kernel").arg(&image.kernel).arg("-initrd").arg(&image.initrd);
-        command.args(["-append", KERNEL_ARGUMENTS]);
-        command.arg("-chardev").arg(format!("file,id=console,path={}", console.display()));
-        command.args(["-serial", "chardev:console"]);
-        command.arg("-chardev").arg(format!("socket,id=agent,path={},server=on,wait=off", agent.display()));
-        // Unlike a serial port's, its flow control loses nothing when the guest is slow.
-        command.args(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=agent"]);
         let msix = has_working_msix();
         for (index, nic) in machine.nics.iter().enumerate() {
             if let Some(chardev) = &nic.chardev {
@@ -124,6 +107,22 @@ impl Guest {
         }
         command.stdin(Stdio::null());
         Supervised::start(&mut command, "QEMU", &logs.join(format!("{name}.qemu")))
+    }
+
+    /// Starts QEMU with a command line as a person types it in bash, in which `"${machine[@]}"` stands for all but memory and NIC.
+    pub(crate) fn typed(
+        namespace: &Namespace,
+        image: &Image,
+        cpus: u16,
+        command_line: &str,
+        logs: &Path,
+        name: &str,
+    ) -> Result<Self> {
+        let script = format!("machine=(\"$@\"); exec {command_line}");
+        let mut command = namespace.command("bash");
+        command.args(["-euc", &script, "bash"]).args(common_arguments(image, cpus, logs, name));
+        command.env("PATH", serve::path_with_ours()?).stdin(Stdio::null());
+        Self::of(Supervised::start(&mut command, "QEMU", &logs.join(format!("{name}.qemu")))?, logs, name)
     }
 
     /// Waits until the guest obeys commands; again after each reboot.
@@ -223,6 +222,22 @@ impl Guest {
     pub(crate) fn must_run(&mut self) -> Result<()> {
         self.qemu.must_run()
     }
+}
+
+/// What has nothing to do with NICs and memory, with the console and the agent's socket in `logs`.
+pub(crate) fn common_arguments(image: &Image, cpus: u16, logs: &Path, name: &str) -> Vec<OsString> {
+    let (console, agent) = (logs.join(format!("{name}.console")), logs.join(format!("{name}.agent")));
+    let mut arguments: Vec<OsString> = Vec::new();
+    let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+    add(&["-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc"]);
+    add(&["-accel", &accelerator(), "-cpu", "max", "-smp", &cpus.to_string()]);
+    add(&["-kernel", &image.kernel.to_string_lossy(), "-initrd", &image.initrd.to_string_lossy()]);
+    add(&["-append", KERNEL_ARGUMENTS]);
+    add(&["-chardev", &format!("file,id=console,path={}", console.display()), "-serial", "chardev:console"]);
+    add(&["-chardev", &format!("socket,id=agent,path={},server=on,wait=off", agent.display())]);
+    // Unlike a serial port's, its flow control loses nothing when the guest is slow.
+    add(&["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=agent"]);
+    arguments
 }
 
 /// Whether this QEMU can do without the one interrupt line for all queues. 7.2, as Debian 12 has it, crashes when a guest

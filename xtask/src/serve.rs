@@ -1,5 +1,6 @@
 //! The network backend under test: our daemon, or QEMU's own tap backend to check the test itself.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -73,6 +74,28 @@ impl Backend {
         Ok(backend)
     }
 
+    /// Starts the daemon with a command line as a person types it in bash, which makes `tap0` and this socket.
+    pub(crate) fn typed(
+        command_line: &str,
+        pairs: u16,
+        socket: &Path,
+        namespace: &Namespace,
+        logs: &Path,
+    ) -> Result<Self> {
+        let tap = TapSpec::numbered(0, pairs);
+        let mut command = namespace.command("bash");
+        command.args(["-euc", &format!("exec {command_line}")]).env("PATH", path_with_ours()?);
+        let mut backend = Self {
+            kind: BackendKind::Mqtap,
+            taps: vec![tap],
+            daemon: None,
+            sockets: vec![socket.to_path_buf()],
+        };
+        backend.await_daemon(&mut command, namespace, logs)?;
+        address(namespace, "tap0", 0)?;
+        Ok(backend)
+    }
+
     fn start_daemon(&mut self, namespace: &Namespace, logs: &Path) -> Result<()> {
         let mut command = namespace.command(mqtap_binary()?);
         command.arg("serve");
@@ -88,8 +111,13 @@ impl Backend {
         if self.taps.iter().any(|tap| tap.client) {
             command.arg("--client");
         }
+        self.await_daemon(&mut command, namespace, logs)
+    }
+
+    /// Starts the daemon and waits for what it is to make.
+    fn await_daemon(&mut self, command: &mut Command, namespace: &Namespace, logs: &Path) -> Result<()> {
         command.stdin(Stdio::null());
-        let mut daemon = Supervised::start(&mut command, "mqtap serve", &logs.join("mqtap.log"))?;
+        let mut daemon = Supervised::start(command, "mqtap serve", &logs.join("mqtap.log"))?;
         process::until(PATIENCE, "mqtap serve to create its taps and sockets", || {
             daemon.must_run()?;
             let ready =
@@ -179,6 +207,15 @@ pub(crate) fn address(namespace: &Namespace, tap: &str, index: usize) -> Result<
     namespace.ip(&format!("address add 10.{wire}.0.1/24 dev {tap}"))?;
     namespace.ip(&format!("-6 address add fd{wire}::1/64 dev {tap} nodad"))?;
     namespace.ip(&format!("link set {tap} up")).map(|_| ())
+}
+
+/// `PATH` with the release builds, and with the places that only root's has.
+pub(crate) fn path_with_ours() -> Result<OsString> {
+    let ours = mqtap_binary()?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let ours = ours.parent().map(Path::to_path_buf).into_iter();
+    let all = ours.chain(std::env::split_paths(&path)).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    Ok(std::env::join_paths(all)?)
 }
 
 /// The release build of the daemon.

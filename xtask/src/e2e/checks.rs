@@ -7,7 +7,7 @@ use crate::lab::Lab;
 use crate::outcome::{Result, fail};
 use crate::process;
 use crate::qemu::Guest;
-use crate::traffic::Servers;
+use crate::traffic::{self, Servers};
 
 /// Queue pairs of most scenarios.
 pub(super) const PAIRS: u16 = 4;
@@ -110,6 +110,14 @@ pub(super) fn every_pair_both_ways(lab: &mut Lab, guest: &mut Guest, pairs: u16)
     let before = Snapshot::take(lab, guest, pairs)?;
     servers.load_each_cpu(guest, 2)?;
     Snapshot::take(lab, guest, pairs)?.carried_since(&before, 0..pairs)
+}
+
+/// The guest has four pairs, all of them attached, and each of them carries frames.
+pub(super) fn four_pairs(lab: &mut Lab, guest: &mut Guest) -> Result<()> {
+    channels(guest, PAIRS)?;
+    attached(lab, PAIRS, 0)?;
+    traffic::ping_both(lab)?;
+    every_pair_both_ways(lab, guest, PAIRS)
 }
 
 /// Feature bits as the guest's driver took them.

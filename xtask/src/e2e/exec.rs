@@ -13,6 +13,7 @@ use super::public::Public;
 use crate::image::Image;
 use crate::lab::{Lab, Stage};
 use crate::outcome::{Result, fail};
+use crate::page::Page;
 use crate::process::{self, Supervised};
 use crate::qemu::{Guest, Machine, Nic};
 use crate::serve::{self, BackendKind, TapSpec};
@@ -36,7 +37,7 @@ impl Launched {
         Ok(Self { lab, image, public })
     }
 
-    /// The machine of most scenarios, started by `mqtap exec` as nobody.
+    /// A machine, started by `mqtap exec` as nobody.
     fn machine(&self, netdev_options: &str) -> Result<Machine> {
         let netdev = format!("tap,id=net0,ifname=tap0,queues={PAIRS}{netdev_options}");
         let mut launcher: Vec<OsString> = vec![serve::mqtap_binary()?.into()];
@@ -47,10 +48,13 @@ impl Launched {
     }
 
     fn boot(&self, machine: &Machine) -> Result<Guest> {
-        let mut guest = Guest::start(&self.lab.namespace, &self.image, machine, self.public.path(), "guest")?;
-        guest.wait_ready()?;
-        guest.configure(0)?;
-        Ok(guest)
+        up(Guest::start(&self.lab.namespace, &self.image, machine, self.public.path(), "guest")?)
+    }
+
+    /// The machine of a command line.
+    fn typed(&self, command_line: &str) -> Result<Guest> {
+        let directory = self.public.path();
+        up(Guest::typed(&self.lab.namespace, &self.image, PAIRS, command_line, directory, "guest")?)
     }
 
     /// QEMU alone, once it has a handler for signals.
@@ -68,11 +72,17 @@ impl Launched {
     }
 }
 
-/// Nobody's QEMU, without a capability, boots a guest whose four pairs carry frames, and attaches and detaches its queues.
+fn up(mut guest: Guest) -> Result<Guest> {
+    guest.wait_ready()?;
+    guest.configure(0)?;
+    Ok(guest)
+}
+
+/// As docs/qemu.md says: nobody's QEMU, without a capability, boots a guest whose four pairs carry frames, and attaches and detaches its queues.
 pub(super) fn unprivileged(stage: &Stage, name: &str) -> Result<()> {
     let mut launched = Launched::new(stage, name)?;
-    let machine = launched.machine("")?;
-    let mut guest = launched.boot(&machine)?;
+    let page = Page::read("qemu.md")?;
+    let mut guest = launched.typed(page.block("sh fds")?)?;
 
     let process = format!("/proc/{}", guest.process().pid()?.as_raw_nonzero());
     let program = fs::read_link(format!("{process}/exe"))?;
@@ -82,10 +92,7 @@ pub(super) fn unprivileged(stage: &Stage, name: &str) -> Result<()> {
     has_no_privilege(&process)?;
     has_queues(&process)?;
 
-    checks::channels(&mut guest, PAIRS)?;
-    checks::attached(&launched.lab, PAIRS, 0)?;
-    traffic::ping_both(&launched.lab)?;
-    checks::every_pair_both_ways(&mut launched.lab, &mut guest, PAIRS)?;
+    checks::four_pairs(&mut launched.lab, &mut guest)?;
     guest.run("ethtool -L eth0 combined 2")?;
     checks::attached(&launched.lab, 2, PAIRS - 2)?;
     traffic::ping_both(&launched.lab)?;

@@ -171,14 +171,6 @@ fn element<'a>(text: &'a str, from: &str, to: &str) -> Result<&'a str> {
     part.map_or_else(|| fail(format!("nothing from `{from}` to `{to}` in:\n{text}")), Ok)
 }
 
-/// The guest of the page has four pairs, and each of them carries frames.
-fn four_pairs(lab: &mut Lab, guest: &mut Guest) -> Result<()> {
-    checks::channels(guest, PAIRS)?;
-    checks::attached(lab, PAIRS, 0)?;
-    traffic::ping_both(lab)?;
-    checks::every_pair_both_ways(lab, guest, PAIRS)
-}
-
 /// The system's libvirt, and a socket as that of the package's service.
 pub(super) fn vhost_user(stage: &Stage, name: &str) -> Result<()> {
     let page = Page::read("libvirt.md")?;
@@ -205,7 +197,7 @@ pub(super) fn vhost_user(stage: &Stage, name: &str) -> Result<()> {
     libvirt.refuses(&page, start, &format!("Failed to connect to '{socket}': Permission denied"))?;
     libvirt.room.shell(&format!("chgrp kvm {socket}; chmod 770 {socket}"), PATIENCE)?;
     let mut guest = libvirt.boot(&lab, daemon, start)?;
-    four_pairs(&mut lab, &mut guest)?;
+    checks::four_pairs(&mut lab, &mut guest)?;
     libvirt.stop(page.block("sh stop")?)?;
     guest.must_run()?;
     lab.backend.must_run()?;
@@ -242,7 +234,7 @@ pub(super) fn ethernet(stage: &Stage, name: &str) -> Result<()> {
     libvirt.room.shell(page.block("sh tap")?, PATIENCE)?;
     serve::address(&lab.namespace, "tap0", 0)?;
     let mut guest = libvirt.boot(&lab, daemon, start)?;
-    four_pairs(&mut lab, &mut guest)?;
+    checks::four_pairs(&mut lab, &mut guest)?;
     guest.run("ethtool -L eth0 combined 2")?;
     checks::attached(&lab, 2, PAIRS - 2)?;
     traffic::ping_both(&lab)?;

@@ -10,6 +10,7 @@ mod kill;
 mod lab;
 mod libvirt;
 mod public;
+mod qemu;
 mod room;
 mod vhost;
 
@@ -67,6 +68,7 @@ const PLAIN: &[Plain] = &[
     ("kill.deleted-only-tap", kill::deleted_only_tap),
     ("kill.terminated", kill::terminated),
     ("ipvtap.serve", ipvtap::serve),
+    ("qemu.vhost-user", qemu::vhost_user),
     ("vhost.without-module", vhost::without_module),
     ("vhost.serve", vhost::serve),
     ("vhost.dpdk", vhost::dpdk),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -51,12 +51,7 @@ impl Room {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "nsenter", "--target", &first]);
         command.args(["--net", "--mount", "--pid", "--"]).arg(program);
-        let ours = serve::mqtap_binary()?;
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let path = ours.parent().map(Path::to_path_buf).into_iter().chain(std::env::split_paths(&path));
-        // Daemons are where only root's PATH may look.
-        let path = path.chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
-        command.env("PATH", std::env::join_paths(path)?);
+        command.env("PATH", serve::path_with_ours()?);
         Ok(command)
     }
 
