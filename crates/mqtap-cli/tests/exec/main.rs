@@ -3,6 +3,7 @@
 
 mod descriptors;
 mod environment;
+mod page;
 mod status;
 mod stay;
 mod support;
@@ -35,9 +36,12 @@ mqtap_test_support::tests!(
     a_command_that_somebody_stops_is_waited_for,
     ctrl_c_arrives_once,
     ctrl_z_gives_the_terminal_back,
+    cloud_hypervisor_is_told_what_it_understands,
+    crosvm_is_told_what_it_understands,
 );
 
 use descriptors::*;
 use environment::*;
+use page::*;
 use status::*;
 use stay::*;
