@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::lab::Stage;
 use crate::outcome::{Context as _, Result, fail, say};
+use crate::page::Page;
 use crate::setup::{self, Need};
 use crate::{dist, paths, process, serve};
 
@@ -38,7 +39,7 @@ pub(super) fn package(_: &Stage, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The service, started by systemd with all that its unit forbids, serves a VMM of the group kvm.
+/// What docs/systemd.md says: services with all that their units forbid, started by systemd, serve a VMM of the group kvm.
 pub(super) fn service(_: &Stage, name: &str) -> Result<()> {
     setup::ensure(&[NEEDS])?;
     let logs = paths::logs(name)?;
@@ -46,6 +47,13 @@ pub(super) fn service(_: &Stage, name: &str) -> Result<()> {
     serve::build_release(&["mqtap-driver"])?;
     let copy = Copy::new(&package)?;
     copy.add("service.sh", include_bytes!("service.sh"))?;
+    let page = Page::read("systemd.md")?;
+    for block in
+        ["sh service", "ini vm1-net.socket", "ini vm1-net.service", "sh socket", "sh transient", "sh told"]
+    {
+        let file = block.split_once(' ').map_or(block, |(_, file)| file);
+        copy.add(file, page.block(block)?.as_bytes())?;
+    }
     copy.add("mqtap-driver", &fs::read(serve::driver_binary()?)?)?;
     let groups = Cgroups::new()?;
     // However systemd ends, what counts is what the script says.
