@@ -11,8 +11,8 @@ use crate::{e2e, image, setup};
 /// What to test.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// `cargo` (the tests of the crates), one group of scenarios (guest, dpdk, kill, exec, qemu, libvirt, dist,
-    /// vhost) or one scenario
+    /// `cargo` (the tests of the crates), one group of scenarios (guest, dpdk, kill, ipvtap, exec, qemu, libvirt,
+    /// dist, vhost) or one scenario
     /// (guest.pairs) only
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
