@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
 use mqtap_test_support::{Scripts, TestResult, eventually, ip};
@@ -121,7 +122,12 @@ struct Telling {
 
 impl Telling {
     fn start() -> Result<Self> {
-        let mut child = exec(&[ON_BRIDGE]).args(["--", "sh", "-c", TELL]).stdout(Stdio::piped()).spawn()?;
+        let mut child = exec(&[ON_BRIDGE])
+            .args(["--", "sh", "-c", TELL])
+            .stdout(Stdio::piped())
+            // SIGTSTP does nothing in a process group without a parent in another one, as this test's own may be.
+            .process_group(0)
+            .spawn()?;
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line)?;
