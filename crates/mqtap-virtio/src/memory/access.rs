@@ -84,13 +84,15 @@ pub(crate) fn prefetch(line: *const u8) {
     let _ = line;
 }
 
-/// As [`prefetch`], for a cache line that will be written.
+/// As [`prefetch`], for a cache line that will be written: no other CPU keeps it.
 #[inline]
 pub(crate) fn prefetch_for_writing(line: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint about an address, harmless whatever that is, and nothing on a processor that does not know it.
+    // The compiler makes another hint of its own function for this where the processor need not have the instruction. Those
+    // that do not have it do nothing.
+    // SAFETY: a hint about an address, harmless whatever that is.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(line.cast());
+        std::arch::asm!("prefetchw [{line}]", line = in(reg) line, options(nostack, preserves_flags, readonly));
     }
     #[cfg(target_arch = "aarch64")]
     // SAFETY: as above; the instruction changes nothing.

@@ -26,6 +26,7 @@ mod dirty;
 mod error;
 mod kernel;
 mod region;
+mod scratch;
 mod truncation;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub(crate) use access::copy_from_guest;
 pub use dirty::DirtyLog;
 pub use error::Error;
 pub use region::{Region, RegionLayout, SharedMemory};
+pub(crate) use scratch::{Scratch, Zero};
 pub use truncation::guard_against_truncation;
 pub(crate) use truncation::truncations;
 

@@ -215,7 +215,7 @@ impl Coalescer {
         Self {
             masks: Box::new(Masks::new(options.header.len())),
             options,
-            heads: vec![Head::default(); frames + 1],
+            heads: Vec::with_capacity(frames + 1),
             groups: Vec::with_capacity(frames),
             links: Vec::with_capacity(frames),
             flows: Box::new([Open::default(); FLOWS]),

@@ -1,9 +1,8 @@
 //! Where popped chains go: a fixed store of chains and of iovecs, used again and again.
 
-use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::ptr::NonNull;
 
-use crate::memory::{CACHE_LINE, prefetch, prefetch_for_writing};
+use crate::memory::{CACHE_LINE, Scratch, Zero, prefetch, prefetch_for_writing};
 
 /// A piece of guest memory as `readv(2)`, `writev(2)` and io_uring take it.
 ///
@@ -90,11 +89,11 @@ pub struct Completion {
 /// is twice the capacity, so that [`remove_front`](Self::remove_front) need not move the rest each time.
 #[derive(Debug)]
 pub struct Batch {
-    chains: Box<[Chain]>,
+    chains: Scratch<Chain>,
     /// Live chains: `chains[chain_start..chain_end]`.
     chain_start: usize,
     chain_end: usize,
-    iovecs: Box<[IoVec]>,
+    iovecs: Scratch<IoVec>,
     /// Live iovecs: `iovecs[iovec_start..iovec_end]`.
     iovec_start: usize,
     iovec_end: usize,
@@ -105,41 +104,20 @@ pub struct Batch {
 /// Entries that are not worth moving.
 const LITTLE: usize = 64;
 
-/// What may consist of zeros.
-///
-/// # Safety
-/// A value of all zero bytes must be valid.
-unsafe trait Zero: Copy {}
-
 // SAFETY: numbers only.
 unsafe impl Zero for Chain {}
 // SAFETY: a null pointer and a length of 0, which is `IoVec::EMPTY`.
 unsafe impl Zero for IoVec {}
-
-/// So many zeros, in memory that the system provides when it is first used.
-fn zeroed<T: Zero>(count: usize) -> Box<[T]> {
-    let Ok(layout) = Layout::array::<T>(count) else { return Box::default() };
-    if layout.size() == 0 {
-        return Box::default();
-    }
-    // SAFETY: the layout is not empty.
-    let memory = unsafe { alloc_zeroed(layout) };
-    if memory.is_null() {
-        handle_alloc_error(layout);
-    }
-    // SAFETY: allocated by the global allocator with the layout of `count` values, which are valid as zeros.
-    unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(memory.cast(), count)) }
-}
 
 impl Batch {
     /// Room for so many chains with so many iovecs together, at least one each.
     #[must_use]
     pub fn with_capacity(chains: usize, iovecs: usize) -> Batch {
         Batch {
-            chains: zeroed(chains.max(1) * 2),
+            chains: Scratch::new(chains.max(1) * 2),
             chain_start: 0,
             chain_end: 0,
-            iovecs: zeroed(iovecs.max(1) * 2),
+            iovecs: Scratch::new(iovecs.max(1) * 2),
             iovec_start: 0,
             iovec_end: 0,
             origin: 0,

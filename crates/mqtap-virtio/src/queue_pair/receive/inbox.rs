@@ -8,6 +8,7 @@ use mqtap::{Offloads, TapQueue, VnetHeader, VnetHeaderSize};
 use rustix::io::Errno;
 
 use super::super::MAX_FRAME;
+use crate::memory::Scratch;
 use crate::offload::checksum;
 use crate::offload::need::offloads_needed;
 use crate::offload::segment::{Checksums, MAX_HEAD, Segments};
@@ -47,7 +48,7 @@ pub(super) enum Arrival {
 pub(super) struct Inbox {
     form: Form,
     /// One byte more than the longest frame has with its header: a tap cuts off silently what a read has no room for.
-    buffer: Box<[u8]>,
+    buffer: Scratch<u8>,
     segments: Option<Segments>,
     /// The headers that segments begin with, the virtio-net header included.
     head: Vec<u8>,
@@ -57,7 +58,7 @@ impl Inbox {
     pub(super) fn new(form: Form) -> Self {
         Self {
             form,
-            buffer: vec![0; LONGEST_HEADER + MAX_FRAME + 1].into_boxed_slice(),
+            buffer: Scratch::new(LONGEST_HEADER + MAX_FRAME + 1),
             segments: None,
             head: Vec::with_capacity(LONGEST_HEADER + MAX_HEAD),
         }
