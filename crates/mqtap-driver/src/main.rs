@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mqtap_driver::DriverOptions;
 use mqtap_driver::frames::Mac;
-use mqtap_driver::protocol::feature;
+use mqtap_driver::protocol::{feature, protocol_feature};
 
 /// Plays a virtio-net guest behind a vhost-user socket, for tests and demonstrations.
 #[derive(Debug, Parser)]
@@ -49,7 +49,7 @@ struct DeviceOptions {
     /// Packed rings
     #[arg(long)]
     packed: bool,
-    /// Virtio features to do without
+    /// Features to do without
     #[arg(long, value_enum, value_delimiter = ',')]
     without: Vec<Feature>,
     /// Take IN_ORDER
@@ -96,6 +96,8 @@ enum Feature {
     Indirect,
     /// MRG_RXBUF
     Mergeable,
+    /// REPLY_ACK of the vhost-user protocol: do not wait for an answer to each message
+    ReplyAck,
 }
 
 /// Which offloads to take.
@@ -114,7 +116,10 @@ enum Offloads {
 impl DeviceOptions {
     fn driver_options(&self) -> DriverOptions {
         let without = |feature| self.without.contains(&feature);
+        let default = DriverOptions::default();
+        let not_protocol = if without(Feature::ReplyAck) { protocol_feature::REPLY_ACK } else { 0 };
         DriverOptions {
+            protocol_features: default.protocol_features & !not_protocol,
             queue_pairs: self.queue_pairs,
             ring_size: self.ring_size,
             packed: self.packed,
@@ -129,7 +134,7 @@ impl DeviceOptions {
                 Offloads::Tcp => feature::OFFLOADS & !feature::UDP_GSO,
                 Offloads::All => feature::OFFLOADS,
             },
-            ..DriverOptions::default()
+            ..default
         }
     }
 }

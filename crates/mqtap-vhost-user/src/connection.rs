@@ -114,12 +114,12 @@ impl Connection {
     fn fill(&self, buffer: &mut [u8], collected: &mut Collected) -> Result<usize, Error> {
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            self.wait(PollFlags::IN, Error::Receive)?;
             match self.receive_some(rest, collected) {
                 // A frontend that was killed with replies to read leaves a reset behind.
                 Ok(0) | Err(Errno::CONNRESET) => break,
                 Ok(received) => filled += received,
-                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN, Error::Receive)?,
+                Err(Errno::INTR) => {}
                 Err(errno) => return Err(Error::Receive(errno)),
             }
         }

@@ -203,8 +203,9 @@ impl Server {
         connection: &Connection,
         listener: &mut Option<BorrowedFd<'_>>,
     ) -> Result<(), connection::Error> {
-        while let Some(waiting) = *listener {
-            let both = [(connection.as_fd(), PollFlags::IN), (waiting, PollFlags::IN)];
+        loop {
+            let both = [Some(connection.as_fd()), *listener].map(|fd| fd.map(|fd| (fd, PollFlags::IN)));
+            let both: Vec<_> = both.into_iter().flatten().collect();
             match self.stop.wait_any(&both, None).map_err(connection::Error::Receive)? {
                 Woken::Stopped => return Err(connection::Error::Stopped),
                 Woken::Look { first_ready: Some(0) } => return Ok(()),
@@ -215,7 +216,6 @@ impl Server {
                 Woken::Look { first_ready: None } => {}
             }
         }
-        Ok(())
     }
 
     /// The next connection, or `None` when stopped or when there is none to come.
