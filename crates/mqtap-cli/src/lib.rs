@@ -26,7 +26,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use mqtap::helper::Privilege;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 /// Multiqueue TAP devices for virtual machines.
 ///
@@ -39,7 +40,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage.
 
 Environment:
   RUST_LOG sets what is logged to standard error: error, warn, info (the
-  default), debug or trace.")]
+  default), debug or trace; or a list, such as warn,mqtap_virtio=debug.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -85,16 +86,15 @@ pub fn run() -> ExitCode {
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // The environment is no business of a process with privileges.
-    let filter = match privilege {
-        Some(_) => EnvFilter::new("info"),
-        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let wanted = if privilege.is_some() { None } else { std::env::var("RUST_LOG").ok() };
+    let filter = wanted
+        .and_then(|wanted| wanted.parse::<Targets>().ok())
+        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        .with_target(false);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     match cli.command {
         Command::Serve(mut arguments) => {
             arguments.order =
