@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use mqtap_driver::Error;
 use mqtap_driver::load::{RoundTrips, echo_request, is_answer};
 use serde_json::{Value, json};
 
@@ -20,8 +21,7 @@ impl Loader {
         for number in 0..count {
             let sequence = number as u16;
             let request = echo_request(&shape, sequence);
-            let sent = Instant::now();
-            self.senders[0].send_other(&mut self.driver, &request)?;
+            let sent = self.send_request(&request, &mut load)?;
             self.await_answer(sequence, sent, &mut load)?;
             let now = Instant::now();
             times.add(now - sent);
@@ -42,6 +42,20 @@ impl Loader {
             "p99_ns": p99,
             "p99.9_ns": p999,
         }))
+    }
+
+    /// Sends a request as soon as the ring has room for it, and says when. The one before it may not have come back yet, though its
+    /// answer has.
+    fn send_request(&mut self, request: &[u8], load: &mut Load) -> Result<Instant, BoxError> {
+        let begin = Instant::now();
+        loop {
+            let now = Instant::now();
+            match self.senders[0].send_other(&mut self.driver, request) {
+                Ok(()) => return Ok(now),
+                Err(Error::Full) if begin.elapsed() < LOST => load.go_on(self)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     fn await_answer(&mut self, sequence: u16, sent: Instant, load: &mut Load) -> Result<(), BoxError> {
