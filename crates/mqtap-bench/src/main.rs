@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attach;
 mod count;
 mod ping;
 mod read;
@@ -37,6 +38,9 @@ enum Mode {
     /// Sends echo requests to the host through a tap: the floor of a round trip
     #[command(after_help = ping::HELP)]
     Ping(ping::Options),
+    /// Attaches the queues of a tap: the floor of a set-up
+    #[command(after_help = attach::HELP)]
+    Attach(attach::Options),
     /// Runs a hot function so and so often, for valgrind to count its instructions
     Count(count::Options),
     /// Takes numbered datagrams from a UDP socket and checks every byte
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Mode::Write(options) => write::run(&options),
         Mode::Read(options) => read::run(&options),
         Mode::Ping(options) => ping::run(&options),
+        Mode::Attach(options) => attach::run(&options),
         Mode::Count(options) => count::run(&options),
         Mode::Sink(options) => sink::run(&options),
     };

@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
             let (payloads, patience) = (payloads.parse()?, Duration::from_millis(ms.parse()?));
             match options.looked_at_on {
                 None => reader.collect(payloads, patience, None),
-                Some(cpu) => reader.collect_for_another(cpu, payloads, patience),
+                Some(cpu) => reader.collect_for_another(cpu, payloads, patience, options.tap.offloads),
             }
         }
         ["verify", frames, ms] => {
@@ -109,35 +109,40 @@ struct Reader {
 const LOOK: usize = 96;
 
 impl Reader {
-    /// Reads frames into buffers that another CPU looks at and gives back.
+    /// Reads frames into buffers that another CPU looks at and gives back. For super-frames these are fewer and larger, and
+    /// take as much memory.
     fn collect_for_another(
         &mut self,
         cpu: usize,
         target: u64,
         patience: Duration,
+        large: bool,
     ) -> Result<Value, BoxError> {
-        let batches =
-            (0..self.buffers.div_ceil(relay::BATCH)).map(|_| vec![vec![0; PIECE]; relay::BATCH]).collect();
+        let (size, together) = if large { (ROOM, 2) } else { (PIECE, relay::BATCH) };
+        let batches = (self.buffers * PIECE / size).div_ceil(together).max(2);
+        let batches = (0..batches).map(|_| vec![vec![0; size]; together]).collect();
+        // What it looks at in a super-frame is in pieces as well.
         let look = |batch: &mut relay::Batch| {
-            for frame in batch {
-                std::hint::black_box(frame[..LOOK].iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)));
+            for piece in batch.iter().flat_map(|frame| frame.chunks(PIECE)) {
+                std::hint::black_box(piece[..LOOK].iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)));
             }
         };
         relay::exchange(cpu, batches, look, |relay| {
-            let (mut frames, mut bytes, mut calls) = (0, 0, 0);
+            let (mut frames, mut payloads, mut bytes, mut calls) = (0, 0, 0, 0);
             let mut batch = relay.take()?;
             let (waited, watch) = (relay.waited(), Watch::start());
-            'all: while frames < target {
+            'all: while payloads < target {
                 for buffer in &mut batch {
                     loop {
                         calls += 1;
                         match rustix::io::read(self.queue.as_fd(), &mut buffer[..]) {
                             Ok(length) => {
                                 frames += 1;
+                                payloads += segments_of(&buffer[..length]);
                                 bytes += length.saturating_sub(VirtioNetHeader::SIZE) as u64;
                                 break;
                             }
-                            Err(Errno::AGAIN) if frames >= target => break 'all,
+                            Err(Errno::AGAIN) if payloads >= target => break 'all,
                             Err(Errno::AGAIN) => {
                                 calls += 1;
                                 if !wait_readable(&[self.queue.as_fd()], Some(patience))? {
@@ -157,7 +162,7 @@ impl Reader {
                 "wall_ns": wall.as_nanos() as u64,
                 "cpu_ns": cpu.as_nanos() as u64,
                 "frames": frames,
-                "payloads": frames,
+                "payloads": payloads,
                 "bytes": bytes,
                 "syscalls": calls,
             }))

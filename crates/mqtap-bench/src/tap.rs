@@ -12,7 +12,7 @@ pub(crate) struct TapOptions {
     tap: String,
     /// Take super-frames and partial checksums from the kernel
     #[arg(long)]
-    offloads: bool,
+    pub(crate) offloads: bool,
 }
 
 impl TapOptions {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use mqtap::TapQueue;
-use mqtap_driver::load::{Generator, Shape};
+use mqtap_driver::load::{Generator, STAMP, Shape};
 use mqtap_virtio::BurstIo;
 use rustix::io::Errno;
 use serde_json::{Value, json};
@@ -172,6 +172,9 @@ impl Writer {
                 generator.stamp();
                 let head = generator.head_length();
                 frame[..head].copy_from_slice(&generator.frame()[..head]);
+                for at in generator.further_stamps() {
+                    frame[at..at + STAMP].copy_from_slice(&generator.frame()[at..at + STAMP]);
+                }
             }
         };
         relay::exchange(cpu, batches, make, |relay| {

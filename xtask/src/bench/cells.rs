@@ -162,6 +162,9 @@ const TCP_SUPER: &str = "tcp,size=65160,checksum=partial,segment=1448";
 /// A super-frame of UDP: the most segments that fit.
 const UDP_SUPER: &str = "udp,size=64810,checksum=partial,segment=1472";
 
+/// Datagrams of 18 bytes in a super-frame to a local socket: as many as one of our bursts has.
+const SMALL_SUPER: &str = "udp,size=1194,segment=18,checksum=partial,mac=02:00:00:00:00:01,to=10.77.0.1:9";
+
 /// Every cell that moves frames.
 pub(super) fn all(field: &Field) -> Vec<Cell> {
     let mut cells = transmit(field);
@@ -196,11 +199,17 @@ fn transmit(field: &Field) -> Vec<Cell> {
     const COALESCING: &[&str] = &[COALESCE_ON, COALESCE_OFF];
     let write = [
         Contender::floor("write", &[]),
-        Contender::floor_across("write", "--made-on"),
+        Contender::floor_across("write", "--made-on", &[]),
         Contender::floor("writev", &["--pieces", "2"]),
         Contender::floor("uring", &["--batch", "64"]),
     ];
     let bare = [Contender::floor("write", &[])];
+    let both = [bare[0].clone(), write[1].clone()];
+    // What the kernel itself needs for a super-frame that it has to take apart again.
+    let socket = [
+        bare[0].clone(),
+        Contender::floor("write", &["--frames", SMALL_SUPER]).called("write of super-frames"),
+    ];
     let cell = |name: &str, shape: &str, sink, contenders| {
         Cell::new(&format!("transmit.{name}"), Direction::Transmit, shape, sink, contenders)
     };
@@ -217,10 +226,10 @@ fn transmit(field: &Field) -> Vec<Cell> {
         cell("60.1-flow", "udp,size=60", Sink::Drop, field.ours(&bare, COALESCING)),
         cell("60.1-flow.bridge", "udp,size=60", Sink::Bridge, field.ours(&bare, COALESCING)),
         cell("60.1-flow.routed", "udp,size=60", Sink::Routed, field.ours(&bare, COALESCING)),
-        cell("60.1-flow.socket", "udp,size=60", Sink::Socket, field.ours(&bare, COALESCING)).quick(),
+        cell("60.1-flow.socket", "udp,size=60", Sink::Socket, field.ours(&socket, COALESCING)).quick(),
         cell("60.64-flows.bridge", "udp,size=60,flows=64", Sink::Bridge, field.ours(&bare, COALESCING)),
-        cell("512.distinct", "udp,size=512,flows=distinct", Sink::Drop, field.everybody(&bare, &[])),
-        cell("1514.distinct", "udp,size=1514,flows=distinct", Sink::Drop, field.everybody(&bare, &[])),
+        cell("512.distinct", "udp,size=512,flows=distinct", Sink::Drop, field.everybody(&both, &[])),
+        cell("1514.distinct", "udp,size=1514,flows=distinct", Sink::Drop, field.everybody(&both, &[])),
         cell("1514.1-flow", "udp,size=1514,checksum=partial", Sink::Drop, field.ours(&bare, COALESCING))
             .driver(partial),
         cell(
@@ -240,7 +249,7 @@ fn transmit(field: &Field) -> Vec<Cell> {
             field.ours(&bare, COALESCING),
         )
         .driver(partial),
-        cell("64k.tso", TCP_SUPER, Sink::Bridge, field.plain(&bare)).driver(partial).quick(),
+        cell("64k.tso", TCP_SUPER, Sink::Bridge, field.plain(&both)).driver(partial).quick(),
         cell(
             "64k.tso.17-pieces",
             TCP_SUPER,
@@ -251,34 +260,45 @@ fn transmit(field: &Field) -> Vec<Cell> {
             driver.offloads = "tcp";
             driver.pieces = 17;
         }),
-        cell("64k.uso", UDP_SUPER, Sink::Bridge, field.plain(&bare)).driver(|driver| driver.offloads = "all"),
+        cell("64k.uso", UDP_SUPER, Sink::Bridge, field.plain(&both)).driver(|driver| driver.offloads = "all"),
     ]
 }
 
 fn receive(field: &Field) -> Vec<Cell> {
     let read = [
         Contender::floor("read", &[]),
-        Contender::floor_across("read", "--looked-at-on"),
+        Contender::floor_across("read", "--looked-at-on", &[]),
         Contender::floor("readv", &["--pieces", "18"]),
         Contender::floor("uring", &["--batch", "32"]),
     ];
     let bare = [Contender::floor("read", &[])];
-    let offloads = [Contender::floor("read", &["--offloads"])];
+    let both = [bare[0].clone(), read[1].clone()];
+    let whole = Contender::floor("read", &["--offloads"]);
+    let whole_across = Contender::floor_across("read", "--looked-at-on", &["--offloads"]);
+    let scattered =
+        Contender::floor("readv", &["--offloads", "--pieces", "33"]).called("readv into 33 pieces");
+    let offloads = [whole.clone(), whole_across.clone(), scattered];
+    // What it would cost to take the super-frames as they are.
+    let segmenting = [
+        bare[0].clone(),
+        whole.called("read of super-frames"),
+        whole_across.called("read of super-frames across CPUs"),
+    ];
     let cell = |name: &str, shape: &str, contenders| {
         Cell::new(&format!("receive.{name}"), Direction::Receive, shape, Sink::Drop, contenders)
     };
     vec![
         cell("60.distinct", "udp,size=60,flows=distinct", field.everybody(&read, &[SYSCALL])).quick(),
         cell("60.1-flow", "udp,size=60", field.ours(&bare, &[])),
-        cell("512.distinct", "udp,size=512,flows=distinct", field.everybody(&bare, &[])),
-        cell("1514.distinct", "udp,size=1514,flows=distinct", field.everybody(&bare, &[])),
+        cell("512.distinct", "udp,size=512,flows=distinct", field.everybody(&both, &[])),
+        cell("1514.distinct", "udp,size=1514,flows=distinct", field.everybody(&both, &[])),
         cell("1514.1-flow", "udp,size=1514", field.ours(&bare, &[])),
         cell("64k.tso", TCP_SUPER, field.plain(&offloads)).driver(|driver| driver.offloads = "tcp").quick(),
         cell("64k.uso", UDP_SUPER, field.plain(&offloads)).driver(|driver| driver.offloads = "all"),
-        cell("64k.uso.driver-without-uso", UDP_SUPER, field.ours(&bare, &[SEGMENT_OFF]))
+        cell("64k.uso.driver-without-uso", UDP_SUPER, field.everybody(&segmenting, &[SEGMENT_OFF]))
             .driver(|driver| driver.offloads = "tcp"),
-        cell("64k.uso.driver-without-offloads", UDP_SUPER, field.ours(&bare, &[SEGMENT_OFF])),
-        cell("64k.tso.driver-without-offloads", TCP_SUPER, field.ours(&bare, &[SEGMENT_OFF])),
+        cell("64k.uso.driver-without-offloads", UDP_SUPER, field.everybody(&segmenting, &[SEGMENT_OFF])),
+        cell("64k.tso.driver-without-offloads", TCP_SUPER, field.ours(&segmenting, &[SEGMENT_OFF])),
     ]
 }
 
@@ -303,8 +323,9 @@ fn variants(field: &Field) -> Vec<Cell> {
     for (name, change) in changes.into_iter().chain(more) {
         for (direction, prefix) in [(Direction::Transmit, "transmit"), (Direction::Receive, "receive")] {
             let shape = "udp,size=60,flows=distinct";
-            let cell =
-                Cell::new(&format!("{prefix}.rings.{name}"), direction, shape, Sink::Drop, field.plain(&[]));
+            let contenders =
+                if name.ends_with("-pairs") { field.everybody(&[], &[]) } else { field.plain(&[]) };
+            let cell = Cell::new(&format!("{prefix}.rings.{name}"), direction, shape, Sink::Drop, contenders);
             cells.push(cell.driver(change));
         }
     }

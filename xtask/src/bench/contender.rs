@@ -55,10 +55,15 @@ impl Contender {
         Self { name: call.to_owned(), kind: Kind::Floor(all) }
     }
 
-    /// The same with frames that the driver's CPU makes or looks at.
-    pub(super) fn floor_across(call: &str, option: &str) -> Self {
-        let floor = Self::floor(call, &[option, DRIVER_CPU]);
+    /// With frames that the driver's CPU makes or looks at, as `option` has it do.
+    pub(super) fn floor_across(call: &str, option: &str, arguments: &[&str]) -> Self {
+        let floor = Self::floor(call, &[&[option, DRIVER_CPU], arguments].concat());
         Self { name: format!("{call} across CPUs"), ..floor }
+    }
+
+    /// With a name that says more.
+    pub(super) fn called(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
     }
 
     pub(super) fn ours(name: &str, options: &str) -> Self {

@@ -103,6 +103,10 @@ fn driver(world: &World, backend: &Backend, logs: &Path, arguments: &[&str]) -> 
     Talker::start(&mut command, "mqtap-driver", &logs.join("driver.log"))
 }
 
+/// The floors of a round trip.
+const BARE_TAP: &str = "bare tap";
+const BARE_TAP_WOKEN: &str = "bare tap, woken by an eventfd";
+
 /// Round trips from the driver through the tap to the host's kernel and back, which answers in the call that writes the request.
 fn latency(context: &Context<'_>, table: &mut Table) -> Result<()> {
     const QUANTILES: [&str; 3] = ["p50", "p99", "p99.9"];
@@ -116,13 +120,17 @@ fn latency(context: &Context<'_>, table: &mut Table) -> Result<()> {
     let logs = context.logs("latency")?;
     let to_host = frames(Sink::Socket);
     for _ in 0..context.repetitions {
-        let world = World::new(context.cpus)?;
-        let mut command = world.on_backend_cpu(serve::bench_binary()?);
-        command.args(["ping", "--tap", TAP, "--frames", &to_host]);
-        let mut bare = Talker::start(&mut command, "mqtap-bench ping", &logs.join("ping.log"))?;
-        host_answers(&world)?;
-        note("idle", "bare tap", Side::Floor, &bare.ask(&format!("ping {round_trips} {gap}"))?);
-        drop(bare);
+        for name in [BARE_TAP, BARE_TAP_WOKEN] {
+            let world = World::new(context.cpus)?;
+            let mut command = world.on_backend_cpu(serve::bench_binary()?);
+            command.args(["ping", "--tap", TAP, "--frames", &to_host]);
+            if name == BARE_TAP_WOKEN {
+                command.args(["--woken-from", &context.cpus.driver.to_string()]);
+            }
+            let mut bare = Talker::start(&mut command, "mqtap-bench ping", &logs.join("ping.log"))?;
+            host_answers(&world)?;
+            note("idle", name, Side::Floor, &bare.ask(&format!("ping {round_trips} {gap}"))?);
+        }
         for contender in context.ours {
             let world = World::new(context.cpus)?;
             let backend = Backend::start(contender, &world, &logs, ONE_PAIR)?;
@@ -147,76 +155,87 @@ fn latency(context: &Context<'_>, table: &mut Table) -> Result<()> {
 }
 
 /// Full rings, all emptied at once by workers on CPUs of their own, while the driver sleeps.
+///
+/// With flows that are all different the kernel has an entry to make for each frame in a table that all queues of a tap share.
 fn scaling(context: &Context<'_>, table: &mut Table) -> Result<()> {
-    const RING: u16 = 32768;
-    let logs = context.logs("scaling")?;
-    let Some(contender) = context.ours.first() else { return Ok(()) };
     if context.cpus.driver == context.cpus.backend {
         return fail("there is one CPU only");
     }
+    let Some(contender) = context.ours.first() else { return Ok(()) };
     for _ in 0..context.repetitions {
-        let mut rates = Vec::new();
-        for pairs in [1, 2] {
-            let world = World::new(context.cpus)?;
-            let service = Service { pairs, ring_size: RING, spread: pairs > 1 };
-            let backend = Backend::start(contender, &world, &logs, service)?;
-            let arguments = [
-                "--queue-pairs",
-                &pairs.to_string(),
-                "--ring-size",
-                &RING.to_string(),
-                "--frames",
-                &frames(Sink::Drop),
-            ];
-            let mut driver = driver(&world, &backend, &logs, &arguments)?;
-            world.lead_to(TAP, Sink::Drop)?;
-            let (mut frames, mut time) = (0, Duration::ZERO);
-            for _ in 0..if context.quick { 2 } else { 8 } {
-                backend.hold()?;
-                let filled = number(&driver.ask("fill")?, "tx_frames");
-                driver.tell("drain")?;
-                let start = Instant::now();
-                backend.release()?;
-                driver.answer()?;
-                time += start.elapsed();
-                frames += filled;
+        for (name, flows) in [("scaling.transmit", "64"), ("scaling.transmit-distinct", "distinct")] {
+            let load = format!("udp,size=60,flows={flows}{}", Sink::Drop.address());
+            let one = drained(context, contender, 1, &load)?;
+            let two = drained(context, contender, 2, &load)?;
+            for (pairs, rate) in [("1-pair", one), ("2-pairs", two)] {
+                table.add(
+                    &format!("{name}.rate.{pairs}"),
+                    &contender.name,
+                    Side::Ours,
+                    "million/s",
+                    rate / 1e6,
+                );
             }
-            rates.push(frames as f64 / time.as_secs_f64());
-            let name =
-                if pairs == 1 { "scaling.transmit.rate.1-pair" } else { "scaling.transmit.rate.2-pairs" };
-            table.add(
-                name,
-                &contender.name,
-                Side::Ours,
-                "million/s",
-                frames as f64 / time.as_secs_f64() / 1e6,
-            );
+            table.add(&format!("{name}.2-pairs"), &contender.name, Side::Ours, "x one", two / one);
         }
-        table.add("scaling.transmit.2-pairs", &contender.name, Side::Ours, "x one", rates[1] / rates[0]);
     }
     Ok(())
 }
 
-/// From the driver's connect to the moment it has its first frame back.
+/// Frames a second out of full rings.
+fn drained(context: &Context<'_>, contender: &Contender, pairs: u16, load: &str) -> Result<f64> {
+    const RING: u16 = 32768;
+    let logs = context.logs("scaling")?;
+    let world = World::new(context.cpus)?;
+    let service = Service { pairs, ring_size: RING, spread: pairs > 1 };
+    let backend = Backend::start(contender, &world, &logs, service)?;
+    let (pairs, ring) = (pairs.to_string(), RING.to_string());
+    let arguments = ["--queue-pairs", &pairs, "--ring-size", &ring, "--frames", load];
+    let mut driver = driver(&world, &backend, &logs, &arguments)?;
+    world.lead_to(TAP, Sink::Drop)?;
+    let (mut frames, mut time) = (0, Duration::ZERO);
+    for _ in 0..if context.quick { 2 } else { 16 } {
+        backend.hold()?;
+        frames += number(&driver.ask("fill")?, "tx_frames");
+        driver.tell("drain")?;
+        let start = Instant::now();
+        backend.release()?;
+        driver.answer()?;
+        time += start.elapsed();
+    }
+    Ok(frames as f64 / time.as_secs_f64())
+}
+
+/// From the driver's connect to the moment it has its first frame back; and what the kernel alone takes to attach the queues.
 fn set_up(context: &Context<'_>, table: &mut Table) -> Result<()> {
     let logs = context.logs("set-up")?;
     let Some(contender) = context.ours.first() else { return Ok(()) };
     for (name, pairs) in [("set-up.1-pair", 1), ("set-up.64-pairs", 64)] {
+        {
+            let world = World::new(context.cpus)?;
+            let mut command = world.on_backend_cpu(serve::bench_binary()?);
+            command.args(["attach", "--tap", TAP, "--queues", &pairs.to_string()]);
+            let mut bare = Talker::start(&mut command, "mqtap-bench attach", &logs.join("attach.log"))?;
+            world.lead_to(TAP, Sink::Drop)?;
+            for _ in 0..context.repetitions {
+                let time = number(&bare.ask("attach")?, "attach_ns") as f64 / 1e6;
+                table.add(name, "bare TUNSETQUEUE", Side::Floor, "ms", time);
+            }
+        }
         let world = World::new(context.cpus)?;
         let service = Service { pairs, ring_size: 256, spread: false };
         let backend = Backend::start(contender, &world, &logs, service)?;
         world.lead_to(TAP, Sink::Drop)?;
-        for _ in 0..context.repetitions {
-            let pairs = pairs.to_string();
-            let driver =
-                driver(&world, &backend, &logs, &["--queue-pairs", &pairs, "--frames", &frames(Sink::Drop)])?;
-            table.add(
-                name,
-                &contender.name,
-                Side::Ours,
-                "ms",
-                number(&driver.greeting, "first_frame_ns") as f64 / 1e6,
-            );
+        let pairs = pairs.to_string();
+        let load = frames(Sink::Drop);
+        let plain = ["--queue-pairs", &pairs, "--frames", &load];
+        // As QEMU does, and as a frontend that waits for the answer to each message.
+        let ways =
+            [(name.to_owned(), &["--without", "reply-ack"][..]), (format!("{name}.acknowledged"), &[])];
+        for (name, more) in ways.iter().cycle().take(2 * context.repetitions) {
+            let driver = driver(&world, &backend, &logs, &[&plain, *more].concat())?;
+            let time = number(&driver.greeting, "first_frame_ns") as f64 / 1e6;
+            table.add(name, &contender.name, Side::Ours, "ms", time);
             drop(driver);
             // The daemon waits for the next guest once it has undone this one.
             std::thread::sleep(Duration::from_millis(100));

@@ -182,6 +182,10 @@ fn start(
 ) -> Result<Runner> {
     if let Kind::Floor(arguments) = &contender.kind {
         let (mode, mut all) = match cell.direction {
+            // Some write the same in another shape.
+            Direction::Transmit if arguments.iter().any(|argument| argument == "--frames") => {
+                ("write", Vec::new())
+            }
             Direction::Transmit => ("write", vec!["--frames".to_owned(), cell.frames()]),
             Direction::Receive => ("read", Vec::new()),
         };
@@ -216,8 +220,8 @@ fn transmit(
     };
     runner.talker.ask(warm)?;
     let mut all = Sample::default();
-    // What waits in a socket is memory: not too much of it at once.
-    let parts = if socket.is_some() { (length.milliseconds / 100).max(1) } else { 1 };
+    // What waits in a socket is memory: so little of it that the kernel need not look for more each time.
+    let parts = if socket.is_some() { (length.milliseconds / 10).max(1) } else { 1 };
     for _ in 0..parts {
         if let Some(socket) = &mut socket {
             socket.ask("take")?;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::super::model::{CellFindings, Findings, Line, Side};
 use super::charts::{self, Named};
 use super::goals::Goal;
+use super::same_work;
 
 const METHOD: &str = "\
 Everything that is compared does the same work in turn, round after round, so that a machine that slows down slows all of them
@@ -22,7 +23,8 @@ takes its CPU whether there is work or not; for it this is the time that a frame
   injector is not the limit. The frames are written to another tap and bridged, and so are made by the kernel alike for all.
 * **Floors** are single-threaded loops around one system call, on a tap with the same flags, with as many buffers as the ring
   has, and without any virtio. *Across CPUs* means that a thread on the driver's CPU has just made the frames, or looks at
-  them and gives the buffers back: the way from one CPU's cache to the other's is then part of the floor.
+  them and gives the buffers back: the way from one CPU's cache to the other's is then part of the floor, and so is the
+  reference on the open file that each call takes in a process with several threads.
 * **Checks**: before a cell is measured each backend sends some thousand of its frames to a tap where every byte of them is
   looked at. Of the received ones, every number is checked and every byte of one in 16. A cell that loses or
   damages anything fails.
@@ -46,6 +48,7 @@ pub(super) fn render(parts: &Parts<'_>) -> String {
     });
     machine(&mut text, parts.findings);
     goals(&mut text, parts.goals);
+    same_work::render(&mut text, parts.findings);
     if !parts.charts.is_empty() {
         text.push_str("## Charts\n\n");
         for named in parts.charts {
@@ -171,7 +174,11 @@ fn rings(text: &mut String, findings: &Findings) {
         let base = first.best();
         let lines = cells.iter().flat_map(|cell| {
             let name = cell.name.trim_start_matches(&prefix).to_owned();
-            cell.of(Side::Ours).map(move |line| (name.clone(), line, base))
+            cell.lines.iter().map(move |line| {
+                let name =
+                    if line.side == Side::Ours { name.clone() } else { format!("{name}, {}", line.name) };
+                (name, line, base)
+            })
         });
         let mut part = String::new();
         table(&mut part, lines);

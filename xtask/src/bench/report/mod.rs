@@ -3,6 +3,7 @@
 mod charts;
 mod goals;
 mod markdown;
+mod same_work;
 mod svg;
 #[cfg(test)]
 mod tests;
