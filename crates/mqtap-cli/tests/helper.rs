@@ -8,7 +8,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use mqtap_test_support::{Scripts, TestResult, cannot_run, eventually, ip, own_directory, tests};
+use mqtap_test_support::{
+    Scripts, TestResult, all_users_exist, cannot_run, eventually, ip, own_directory, tests,
+};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 tests!(
@@ -275,7 +277,7 @@ const UID: &str = "65534";
 impl User {
     /// With a copy of the program that has the capability. `None` if the tests do not run as root.
     fn new() -> Result<Option<Self>> {
-        if fs::read_to_string("/proc/self/uid_map")?.split_whitespace().nth(2) != Some("4294967295") {
+        if !all_users_exist() {
             return Ok(None);
         }
         let user = Self { place: Scripts::new()? };

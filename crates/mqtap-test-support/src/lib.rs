@@ -120,6 +120,13 @@ pub fn own_directory(path: &str) -> std::io::Result<()> {
     Ok(mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?)
 }
 
+/// Whether every user exists here, and not only our own: otherwise nothing can be somebody else's.
+#[must_use]
+pub fn all_users_exist() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().nth(2) == Some("4294967295")
+}
+
 /// Says that a test cannot run here, and why; where everything must be tested, with `CI=true`, that is a failure.
 pub fn cannot_run(why: &str) -> TestResult {
     if std::env::var_os("CI").is_some() {

@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 use mqtap::create::{CreateOptions, Created, Error, create, delete};
 use mqtap::netdev::Qdisc;
 use mqtap::{InterfaceName, Link, Links, Namespace, OpenOptions, TapDevice, device};
-use mqtap_test_support::{Elsewhere, TestResult, eventually, ip};
+use mqtap_test_support::{Elsewhere, TestResult, all_users_exist, eventually, ip};
 
 fn options(name: &str) -> CreateOptions {
     CreateOptions::new(name.parse().unwrap())
@@ -58,7 +58,7 @@ fn owner_and_group_go_by_value() -> TestResult {
     // The number zero would also be read at the address zero.
     let made = create(&CreateOptions { owner: Some(0), ..options("tap0") })?;
     assert_eq!(made.link.tun.map(|tun| (tun.owner, tun.group)), Some((Some(0), None)));
-    if rustix::process::geteuid().is_root() && in_first_user_namespace() {
+    if rustix::process::geteuid().is_root() && all_users_exist() {
         let made = create(&CreateOptions { owner: Some(1234), group: Some(5678), ..options("tap1") })?;
         assert_eq!(made.link.tun.map(|tun| (tun.owner, tun.group)), Some((Some(1234), Some(5678))));
         return Ok(());
@@ -70,13 +70,8 @@ fn owner_and_group_go_by_value() -> TestResult {
     Ok(())
 }
 
-/// Whether all users are mapped.
-fn in_first_user_namespace() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map").unwrap().split_whitespace().nth(2) == Some("4294967295")
-}
-
 fn trap_g_a_tap_with_an_owner_is_not_for_others() -> TestResult {
-    if !in_first_user_namespace() {
+    if !all_users_exist() {
         // Only our own user is mapped, so there is nobody else to own anything.
         assert!(std::env::var_os("CI").is_none(), "this test needs root");
         eprintln!("SKIPPED: trap G needs root, since it takes two users");

@@ -129,3 +129,20 @@ pub(crate) fn numbers_follow_what_was_opened() -> TestResult {
     assert_eq!(String::from_utf8(output.stdout)?, expected);
     Ok(())
 }
+
+/// The inner one adopts what the outer one has opened, in another order, and adds a netdev of its own. Its names come in two pairs of
+/// braces, of which the outer one takes one off.
+pub(crate) fn an_exec_in_an_exec_hands_the_queues_on() -> TestResult {
+    let inner = exec(&["tap,id=b,fds={a.fds}", "tap,id=c,ifname=tap1", "tap,id=d,fd={x.fds}"]);
+    let mut command = exec(&["tap,id=x,ifname=tap9", "tap,id=a,ifname=tap0,queues=2"]);
+    command.arg("--").arg(inner.get_program()).args(inner.get_args());
+    let script = format!(r#"echo "$LISTEN_FDS $LISTEN_FDNAMES $1"; {LIST}"#);
+    command.args(["--", "sh", "-c", &script, "sh", "{{b.fds}} {{c}} {{d.ifname}} {a.queues}"]);
+    let told = lines(&mut command)?;
+    assert_eq!(told[0], "4 b:b:c:d 3:4 tap,id=c,fd=5 tap9 2");
+    let expected = ["3 tap0", "4 tap0", "5 tap1", "6 tap9"].map(|line| line.replace(' ', " /dev/net/tun "));
+    assert_eq!(from_3(&told[1..]), expected);
+    eventually("the taps are gone", || {
+        ["tap0", "tap1", "tap9"].iter().all(|tap| ip(&format!("link show {tap}")).is_err())
+    })
+}

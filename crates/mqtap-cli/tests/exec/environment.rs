@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mqtap_test_support::{TestResult, devices, ip};
+use mqtap_test_support::{TestResult, all_users_exist, cannot_run, devices, ip, own_directory};
 
 use super::support::{PATH, Result, exec, lines, shell};
 
@@ -96,5 +96,65 @@ pub(crate) fn capabilities_can_be_dropped() -> TestResult {
     let mut command = exec(&[FOUR]);
     command.args(["--drop-caps", "--", "sh", "-c", "ip link set tap0 up 2>/dev/null || echo refused"]);
     assert_eq!(lines(&mut command)?, ["refused"]);
+    Ok(())
+}
+
+/// User, main group and groups of the command, of which each has three, or four, and all of them are the same.
+fn identity(more: &[&str]) -> Result<(String, String, String)> {
+    let status = status_of(more)?;
+    let one = |key: &str| {
+        let ids: Vec<&str> = status[key].split_whitespace().collect();
+        assert!(ids.iter().all(|id| *id == ids[0]), "{key}: {ids:?}");
+        ids[0].to_owned()
+    };
+    let mut groups: Vec<&str> = status["Groups"].split_whitespace().collect();
+    groups.sort_unstable();
+    Ok((one("Uid"), one("Gid"), groups.join(" ")))
+}
+
+pub(crate) fn users_and_groups_are_those_of_the_system() -> TestResult {
+    if !all_users_exist() {
+        return cannot_run("it takes root to become somebody else");
+    }
+    own_directory("/etc")?;
+    std::fs::write("/etc/passwd", "root:x:0:0::/:/bin/sh\nvm:x:4001:4001::/:/bin/sh\n")?;
+    std::fs::write(
+        "/etc/group",
+        "root:x:0:\nvm:x:4001:\nkvm:x:4002:vm,other\ndisk:x:4003:other,vm\nnone:x:4004:\n",
+    )?;
+    for (more, uid, gid, groups) in [
+        (&["--user", "vm"][..], "4001", "4001", "4001 4002 4003"),
+        (&["--user", "4001"], "4001", "4001", "4001 4002 4003"),
+        // The group is the main one, instead of that of the user.
+        (&["--user", "vm", "--group", "none"], "4001", "4004", "4002 4003 4004"),
+        (&["--user", "vm", "--group", "kvm", "--drop-caps"], "4001", "4002", "4002 4003"),
+        // Somebody whom the system does not know is in no other.
+        (&["--user", "4999", "--group", "kvm"], "4999", "4002", "4002"),
+        // A group alone: nothing is left of the groups of who runs mqtap.
+        (&["--group", "kvm"], "0", "4002", "4002"),
+    ] {
+        let expected = (uid.to_owned(), gid.to_owned(), groups.to_owned());
+        assert_eq!(identity(more)?, expected, "{more:?}");
+    }
+    Ok(())
+}
+
+/// As in a container without a database of users.
+pub(crate) fn numbers_of_users_need_no_system() -> TestResult {
+    if !all_users_exist() {
+        return cannot_run("it takes root to become somebody else");
+    }
+    own_directory("/etc")?;
+    let expected = ("4001".to_owned(), "4002".to_owned(), "4002".to_owned());
+    assert_eq!(identity(&["--user", "4001", "--group", "4002"])?, expected);
+    for (more, piece) in [
+        (["--user", "4001"], "say which with --group"),
+        (["--user", "vm"], "there is no user vm"),
+        (["--group", "kvm"], "there is no group kvm"),
+    ] {
+        let output = exec(&[FOUR]).args(more).args(["--", "true"]).output()?;
+        let text = String::from_utf8(output.stderr)?;
+        assert!(output.status.code() == Some(2) && text.contains(piece), "{more:?}: {text}");
+    }
     Ok(())
 }

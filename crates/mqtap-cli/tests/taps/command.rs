@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use mqtap_test_support::all_users_exist;
 use serde_json::{Value, json};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -73,15 +74,10 @@ pub(crate) fn essence(links: &[Value]) -> Vec<Value> {
     links
 }
 
-/// Whether all users are mapped in this user namespace.
-pub(crate) fn in_first_user_namespace() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map").unwrap().split_whitespace().nth(2) == Some("4294967295")
-}
-
 /// What a script is run with: users and groups of which the pages tell, a `/run` of its own, and the command. In a user namespace
 /// there is only one number to be had, and everybody has it.
 pub(crate) fn prepare(directory: &Path) -> Result<String> {
-    let (user, group) = if in_first_user_namespace() { (4321, 8765) } else { (0, 0) };
+    let (user, group) = if all_users_exist() { (4321, 8765) } else { (0, 0) };
     let before = |line: String, file: &str| {
         let rest = std::fs::read_to_string(file).unwrap_or_default();
         let path = directory.join(Path::new(file).file_name().unwrap());

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::{Child, Command};
 
-use mqtap_test_support::{Elsewhere, TestResult, eventually};
+use mqtap_test_support::{Elsewhere, TestResult, all_users_exist, eventually};
 use serde_json::{Value, json};
 
-use super::command::{Result, essence, in_first_user_namespace, links, mqtap, prepare, script};
+use super::command::{Result, essence, links, mqtap, prepare, script};
 use super::page::{Section, outcome, sections};
 
 const NETWORKD: &str = "/lib/systemd/systemd-networkd";
@@ -55,7 +55,7 @@ fn comparable(links: &[Value]) -> Vec<Value> {
 }
 
 pub(crate) fn the_page_is_as_networkd_does_it() -> TestResult {
-    if !(in_first_user_namespace() && Path::new(NETWORKD).exists()) {
+    if !(all_users_exist() && Path::new(NETWORKD).exists()) {
         assert!(std::env::var_os("CI").is_none(), "this test needs root and {NETWORKD}");
         eprintln!("SKIPPED: what docs/taps.md says of networkd needs root and {NETWORKD}");
         return Ok(());

@@ -1,9 +1,9 @@
 //! Arguments, exit statuses, and what is printed.
 
-use mqtap_test_support::{TestResult, ip};
+use mqtap_test_support::{TestResult, all_users_exist, ip};
 use serde_json::{Value, json};
 
-use super::command::{Result, Said, command, essence, in_first_user_namespace, links, mqtap};
+use super::command::{Result, Said, command, essence, links, mqtap};
 
 /// What `ip` says of a tap: its `linkinfo`.
 fn tap(name: &str) -> Result<Value> {
@@ -25,7 +25,7 @@ pub(crate) fn the_tap_belongs_to_whoever_runs_it() -> TestResult {
     assert_eq!((&tap("tap0")?["user"], &tap("tap0")?["group"]), (&json!("root"), &Value::Null));
     // With sudo, to the user who ran it, as long as there is one of that number.
     Said::of(command("create tap1").env("SUDO_UID", "4321").output()?)?.success()?;
-    let expected = if in_first_user_namespace() { json!(4321) } else { json!("root") };
+    let expected = if all_users_exist() { json!(4321) } else { json!("root") };
     assert_eq!(tap("tap1")?["user"], expected);
     Said::of(command("create tap2 --owner root").env("SUDO_UID", "4321").output()?)?.success()?;
     assert_eq!(tap("tap2")?["user"], "root");
@@ -35,7 +35,7 @@ pub(crate) fn the_tap_belongs_to_whoever_runs_it() -> TestResult {
 pub(crate) fn a_group_alone_has_no_owner_beside_it() -> TestResult {
     mqtap("create tap0 --group root")?.success()?;
     assert_eq!((&tap("tap0")?["user"], &tap("tap0")?["group"]), (&Value::Null, &json!("root")));
-    if in_first_user_namespace() {
+    if all_users_exist() {
         // Both must match, so nobody can open this one.
         let said = mqtap("create tap1 --owner nobody --group root")?.success()?;
         assert!(said.stderr.contains("user nobody (65534) is not in group root (0)"), "{said:?}");

@@ -4,17 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mqtap::netdev::{self, Netdev};
 use mqtap::{Link, Links, OpenOptions, TapDevice, device, queue};
-use mqtap_test_support::{Scripts, TestResult, eventually, ip};
+use mqtap_test_support::{Scripts, TestResult, all_users_exist, eventually, ip};
 
 use crate::{interfaces, open, parse, refused, says};
 
 fn find(name: &str) -> Option<Link> {
     Links::open().unwrap().find(name.parse().unwrap()).unwrap()
-}
-
-/// Whether users besides our own are mapped in this user namespace, so that something can be theirs.
-fn others_exist() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map").unwrap().split_whitespace().nth(2) == Some("4294967295")
 }
 
 /// Closes the queues and waits until the kernel knows: another test that starts a program may have copies for a moment.
@@ -72,7 +67,7 @@ pub(crate) fn user_and_group_own_a_new_interface() -> TestResult {
     assert_eq!(owners("tap1,user=root"), (Some(0), None));
     assert_eq!(owners("tap2,group=root"), (None, Some(0)));
     assert_eq!(owners("tap3,user=0,group=0"), (Some(0), Some(0)));
-    if others_exist() {
+    if all_users_exist() {
         // The numbers themselves, and not where they are kept.
         assert_eq!(owners("tap4,queues=2,user=1234,group=5678"), (Some(1234), Some(5678)));
     }
@@ -95,7 +90,7 @@ pub(crate) fn trap_g_persist_leaves_no_interface_to_everybody() -> TestResult {
 
 /// Somebody else, without a capability, for as long as `act` takes. None where there is nobody else.
 fn as_a_stranger<T: Send>(act: impl FnOnce() -> T + Send) -> Option<T> {
-    if !others_exist() {
+    if !all_users_exist() {
         assert!(std::env::var_os("CI").is_none(), "this test needs root, since it takes two users");
         eprintln!("SKIPPED: it takes two users, and so root");
         return None;
@@ -176,7 +171,7 @@ pub(crate) fn user_and_group_that_do_not_exist_are_an_error() -> TestResult {
     assert!(matches!(error, netdev::Error::Account { .. }), "{error}");
     says(&error, &["netdev a: user=: there is no user no-such-user"]);
     says(&refused("tap,id=a,group=no-such-group"), &["netdev a: group=: there is no group no-such-group"]);
-    if !others_exist() {
+    if !all_users_exist() {
         says(&refused("tap,id=a,user=1234"), &["EINVAL", "no mapping in this user namespace"]);
     }
     eventually("nothing is left", || interfaces() == 1)

@@ -1,3 +1,5 @@
+mod property;
+
 use super::{Handover, Template, TemplateError};
 use crate::netdev::Options;
 
