@@ -51,14 +51,14 @@ pub(crate) fn run(options: &Options) -> Result<(), BoxError> {
                     Err(error) => return Err(error.into()),
                 }
             }
-            let seen = checker.counters();
+            let seen = checker.counters() - before;
             Ok(json!({
                 "ok": true,
-                "payloads": seen.payloads - before.payloads,
-                "out_of_order": seen.out_of_order - before.out_of_order,
-                "missing": seen.missing - before.missing,
-                "corrupt": seen.corrupt - before.corrupt,
-                "others": seen.others - before.others,
+                "payloads": seen.payloads,
+                "out_of_order": seen.out_of_order,
+                "missing": seen.missing,
+                "corrupt": seen.corrupt,
+                "others": seen.others,
             }))
         }
         _ => unknown(words),

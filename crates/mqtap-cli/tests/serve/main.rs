@@ -31,15 +31,14 @@ use segmentation::*;
 use usage::*;
 
 fn main() -> std::process::ExitCode {
-    let (mut tests, more) = if is_ipvtap() {
-        (on_another_interface(), Vec::new())
+    let lists = if is_ipvtap() {
+        vec![on_another_interface()]
     } else if daemon::in_kernel() {
-        (kernels(), each_option_of_vhost())
+        vec![both(), kernels(), each_option_of_vhost()]
     } else {
-        (ours(), on_another_interface().into_iter().chain(each_option()).collect())
+        vec![both(), ours(), on_another_interface(), each_option()]
     };
-    tests.extend(more);
-    mqtap_test_support::run(tests)
+    mqtap_test_support::run(lists.into_iter().flatten().collect())
 }
 
 /// Macvtaps, which every kernel here has, and ipvtaps (`MQTAP_TEST_IPVTAP=on`).
@@ -52,19 +51,39 @@ fn on_another_interface() -> Vec<Test> {
     )
 }
 
-/// With frames moved by our workers.
-fn ours() -> Vec<Test> {
+/// Whoever moves the frames.
+fn both() -> Vec<Test> {
     list!(
         every_pair_carries_frames_both_ways,
         variants_of_rings_carry_every_byte,
         pairs_that_are_not_enabled_get_nothing,
-        a_busy_transmit_ring_leaves_receive_its_turn,
         an_mtu_of_a_frontend_goes_with_it,
         large_frames_arrive_in_small_buffers,
         checksums_and_segmentation_are_left_to_the_other_end,
         a_tap_without_a_header_carries_frames,
-        polling_rings_need_no_eventfd,
         dirty_pages_are_logged,
+        carrier_follows_the_guest,
+        carrier_can_be_kept,
+        the_next_driver_is_served,
+        a_ring_goes_on_where_it_stopped,
+        announcements_leave_the_tap,
+        a_deleted_tap_ends_its_nic_only,
+        a_deleted_tap_is_noticed_without_a_guest,
+        sigterm_leaves_nothing,
+        a_persistent_tap_is_kept,
+        every_lie_stops_its_ring_only,
+        broken_rings_leave_other_nics_alone,
+        descriptors_that_are_no_eventfds_are_refused,
+        a_vanishing_memory_hurts_nobody_else,
+        hostile_sessions_leak_no_descriptor,
+    )
+}
+
+/// With frames moved by our workers.
+fn ours() -> Vec<Test> {
+    list!(
+        a_busy_transmit_ring_leaves_receive_its_turn,
+        polling_rings_need_no_eventfd,
         workers_can_be_shared,
         bursts_arrive_whole_and_in_order_with_each_engine,
         bursts_for_a_tap_without_header_leave_it_out,
@@ -86,22 +105,8 @@ fn ours() -> Vec<Test> {
         a_connection_gets_every_byte_of_coalesced_segments,
         a_limited_send_buffer_keeps_flows_in_the_order_of_the_ring,
         frames_of_a_refused_super_frame_are_written_one_by_one,
-        carrier_follows_the_guest,
-        carrier_can_be_kept,
-        the_next_driver_is_served,
-        a_ring_goes_on_where_it_stopped,
-        announcements_leave_the_tap,
-        a_deleted_tap_ends_its_nic_only,
-        a_deleted_tap_is_noticed_without_a_guest,
-        sigterm_leaves_nothing,
-        a_persistent_tap_is_kept,
         a_stale_socket_is_replaced_and_a_live_one_refused,
-        every_lie_stops_its_ring_only,
-        broken_rings_leave_other_nics_alone,
-        descriptors_that_are_no_eventfds_are_refused,
         an_eventfd_that_blocks_holds_nobody_up,
-        a_vanishing_memory_hurts_nobody_else,
-        hostile_sessions_leak_no_descriptor,
         wrong_usage_is_exit_status_2,
         more_pairs_than_the_protocol_can_tell_apart_are_refused,
         capabilities_are_printed,
@@ -125,31 +130,9 @@ fn ours() -> Vec<Test> {
     )
 }
 
-/// With frames moved by the kernel (`MQTAP_TEST_VHOST=on`): what holds for both, and what is the kernel's own.
+/// With frames moved by the kernel (`MQTAP_TEST_VHOST=on`).
 fn kernels() -> Vec<Test> {
     list!(
-        every_pair_carries_frames_both_ways,
-        variants_of_rings_carry_every_byte,
-        pairs_that_are_not_enabled_get_nothing,
-        an_mtu_of_a_frontend_goes_with_it,
-        large_frames_arrive_in_small_buffers,
-        checksums_and_segmentation_are_left_to_the_other_end,
-        a_tap_without_a_header_carries_frames,
-        dirty_pages_are_logged,
-        carrier_follows_the_guest,
-        carrier_can_be_kept,
-        the_next_driver_is_served,
-        a_ring_goes_on_where_it_stopped,
-        announcements_leave_the_tap,
-        a_deleted_tap_ends_its_nic_only,
-        a_deleted_tap_is_noticed_without_a_guest,
-        sigterm_leaves_nothing,
-        a_persistent_tap_is_kept,
-        every_lie_stops_its_ring_only,
-        broken_rings_leave_other_nics_alone,
-        descriptors_that_are_no_eventfds_are_refused,
-        a_vanishing_memory_hurts_nobody_else,
-        hostile_sessions_leak_no_descriptor,
         a_packed_ring_is_not_offered,
         a_ring_without_a_kick_is_refused,
         rings_change_hands_under_traffic,

@@ -1,5 +1,7 @@
 //! Knows the numbers of a [`super::Generator`] again.
 
+use std::ops::Sub;
+
 use super::generate::{MAGIC, STAMP, pattern};
 use crate::frames::{ETHERNET_HEADER, protocol_number};
 use crate::header::{GSO_NONE, VirtioNetHeader};
@@ -17,6 +19,21 @@ pub struct CheckCounters {
     pub corrupt: u64,
     /// Frames without a number.
     pub others: u64,
+}
+
+/// What has been seen since an earlier moment.
+impl Sub for CheckCounters {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            payloads: self.payloads - earlier.payloads,
+            out_of_order: self.out_of_order - earlier.out_of_order,
+            missing: self.missing - earlier.missing,
+            corrupt: self.corrupt - earlier.corrupt,
+            others: self.others - earlier.others,
+        }
+    }
 }
 
 /// Checks numbered payloads, of flows as many as there may be.

@@ -223,7 +223,7 @@ impl Loader {
         let time = what(self)?.unwrap_or_else(|| start.elapsed());
         let ([transmit_calls, receive_calls], after) = (calls(self)?, self.counters());
         let (sent, got) = (after.transmit, after.receive);
-        let now = self.collector.checker().counters();
+        let seen = self.collector.checker().counters() - seen;
         Ok(json!({
             "ok": true,
             "wall_ns": time.as_nanos() as u64,
@@ -236,11 +236,11 @@ impl Loader {
             "rx_bytes": got.bytes - before.receive.bytes,
             "rx_kicks": got.kicks - before.receive.kicks,
             "rx_calls": receive_calls,
-            "payloads": now.payloads - seen.payloads,
-            "out_of_order": now.out_of_order - seen.out_of_order,
-            "missing": now.missing - seen.missing,
-            "corrupt": now.corrupt - seen.corrupt,
-            "others": now.others - seen.others,
+            "payloads": seen.payloads,
+            "out_of_order": seen.out_of_order,
+            "missing": seen.missing,
+            "corrupt": seen.corrupt,
+            "others": seen.others,
         }))
     }
 
