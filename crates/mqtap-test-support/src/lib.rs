@@ -189,7 +189,7 @@ pub fn ip(arguments: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
 /// number of seconds, for machines that are emulated.
 #[must_use]
 pub fn patience() -> Duration {
-    const SECONDS: u64 = 10;
+    const SECONDS: u64 = 30;
     let seconds = std::env::var("MQTAP_TEST_PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(seconds.unwrap_or(SECONDS))
 }

@@ -111,9 +111,15 @@ pub(crate) fn selected(only: Option<&str>, kind: BackendKind) -> Vec<Scenario> {
         .collect()
 }
 
+/// How many scenarios of a run may fail once. Emulated machines on a busy one sometimes stand still for longer than a guest's
+/// kernel, or a program that is not ours, puts up with. Each first failure is shown as fully as a second one; more of them
+/// than this are no accident.
+const SECOND_TRIES: u32 = 2;
+
 /// Runs scenarios one after the other.
 pub(crate) fn run(scenarios: &[Scenario], stage: &Stage) -> Count {
     let mut count = Count::default();
+    let mut second_tries = 0;
     for scenario in scenarios {
         if let Some(what) = scenario.needs_root
             && !stage.real_root
@@ -122,23 +128,36 @@ pub(crate) fn run(scenarios: &[Scenario], stage: &Stage) -> Count {
             say(format!("  SKIP  {:<36} needs root, for {what}", scenario.name));
             continue;
         }
-        let start = Instant::now();
-        let result = (scenario.run)(stage, &scenario.name);
-        let seconds = start.elapsed().as_secs_f32();
-        match result {
-            Ok(()) => {
-                count.passed += 1;
-                say(format!("  ok    {:<36} {seconds:5.1} s", scenario.name));
+        let passed = run_one(scenario, stage) || {
+            second_tries += 1;
+            second_tries <= SECOND_TRIES && {
+                say(format!("  again {}", scenario.name));
+                run_one(scenario, stage)
             }
-            Err(error) => {
-                count.failed += 1;
-                let error = error.to_string().replace('\n', "\n        ");
-                say(format!("  FAIL  {:<36} {seconds:5.1} s\n        {error}", scenario.name));
-                say(last_words(&scenario.name));
-            }
+        };
+        if passed {
+            count.passed += 1;
+        } else {
+            count.failed += 1;
         }
     }
     count
+}
+
+/// Whether a scenario passes, which is said.
+fn run_one(scenario: &Scenario, stage: &Stage) -> bool {
+    let start = Instant::now();
+    let result = (scenario.run)(stage, &scenario.name);
+    let seconds = start.elapsed().as_secs_f32();
+    match &result {
+        Ok(()) => say(format!("  ok    {:<36} {seconds:5.1} s", scenario.name)),
+        Err(error) => {
+            let error = error.to_string().replace('\n', "\n        ");
+            say(format!("  FAIL  {:<36} {seconds:5.1} s\n        {error}", scenario.name));
+            say(last_words(&scenario.name));
+        }
+    }
+    result.is_ok()
 }
 
 /// The end of each log of a scenario: the machine that ran it may be gone when somebody reads this.
