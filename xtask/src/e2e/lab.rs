@@ -11,7 +11,7 @@ use crate::qemu::{Guest, Machine};
 use crate::{paths, process, serve as programs};
 
 /// A step under emulation, beside whatever else this machine does; only a hang takes it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_secs(900);
 /// The tests of a crate, all together.
 const TESTS: Duration = Duration::from_secs(900);
 

@@ -187,6 +187,6 @@ pub(in super::super) fn guest(_: &Stage, name: &str) -> Result<()> {
 /// Has the guest in the lab run a command; returns what it printed.
 fn ask(lab: &mut Lab, number: u32, command: &str) -> Result<String> {
     let before = lab.log("agent")?.len();
-    lab.guest.run(&format!("echo '{number} 100 {command}' > /tmp/agent.in"))?;
+    lab.guest.run(&format!("echo '{number} 600 {command}' > /tmp/agent.in"))?;
     lab.await_log("agent", &format!("@@{number} 0@@"), before)
 }
