@@ -16,7 +16,8 @@ const USER: &str = "65534";
 const MAC: &str = "52:54:00:12:34:56";
 
 /// The kernel's threads for QEMU, named after its process: of the kernel's own before Linux 6.4, and of QEMU's since.
-const THREADS: &str = "cat /proc/[0-9]*/task/[0-9]*/comm | grep \"^vhost-$(cat /tmp/qemu.pid)$\" || true";
+const THREADS: &str =
+    "cat /proc/[0-9]*/task/[0-9]*/comm 2> /dev/null | grep \"^vhost-$(cat /tmp/qemu.pid)$\" || true";
 
 /// QEMU with what it reads: its firmware, and the network boot program of a NIC. Debian has its emulator in a library.
 fn qemu() -> Result<Program> {
