@@ -219,7 +219,7 @@ fn transmit(field: &Field) -> Vec<Cell> {
             "60.distinct",
             "udp,size=60,flows=distinct",
             Sink::Drop,
-            field.everybody(&write, &[SYSCALL, COALESCE_OFF]),
+            field.everybody_and_switches(&write, &[SYSCALL, COALESCE_OFF]),
         )
         .quick(),
         cell("60.64-flows", "udp,size=60,flows=64", Sink::Drop, field.ours(&bare, COALESCING)),
@@ -229,7 +229,12 @@ fn transmit(field: &Field) -> Vec<Cell> {
         cell("60.1-flow.socket", "udp,size=60", Sink::Socket, field.ours(&socket, COALESCING)).quick(),
         cell("60.64-flows.bridge", "udp,size=60,flows=64", Sink::Bridge, field.ours(&bare, COALESCING)),
         cell("512.distinct", "udp,size=512,flows=distinct", Sink::Drop, field.everybody(&both, &[])),
-        cell("1514.distinct", "udp,size=1514,flows=distinct", Sink::Drop, field.everybody(&both, &[])),
+        cell(
+            "1514.distinct",
+            "udp,size=1514,flows=distinct",
+            Sink::Drop,
+            field.everybody_and_switches(&both, &[]),
+        ),
         cell("1514.1-flow", "udp,size=1514,checksum=partial", Sink::Drop, field.ours(&bare, COALESCING))
             .driver(partial),
         cell(

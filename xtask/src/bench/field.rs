@@ -27,6 +27,8 @@ pub(super) struct Field {
     /// Options of ours that the build at hand knows.
     known: Vec<&'static str>,
     peers: Vec<Contender>,
+    /// Peers for transmit with one pair only.
+    switches: Vec<Contender>,
 }
 
 impl Field {
@@ -49,9 +51,14 @@ impl Field {
         field.peers = arguments.peer.iter().map(peers::named).collect();
         // A quick run is to be quick.
         if !arguments.quick {
+            let mut skip = |name: &str, why: String| skipped.push(Skipped { name: name.to_owned(), why });
             match peers::dpdk() {
                 Ok(dpdk) => field.peers.insert(0, dpdk),
-                Err(error) => skipped.push(Skipped { name: report::DPDK.to_owned(), why: error.to_string() }),
+                Err(error) => skip(report::DPDK, error.to_string()),
+            }
+            match peers::open_vswitch() {
+                Ok(switch) => field.switches.push(switch),
+                Err(error) => skip(report::OPEN_VSWITCH, error.to_string()),
             }
         }
         field
@@ -61,6 +68,17 @@ impl Field {
     pub(super) fn everybody(&self, floors: &[Contender], options: &[&'static str]) -> Vec<Contender> {
         let mut all = self.ours(floors, options);
         all.extend(self.peers.iter().cloned());
+        all
+    }
+
+    /// Everybody, and those that only take part where one pair transmits.
+    pub(super) fn everybody_and_switches(
+        &self,
+        floors: &[Contender],
+        options: &[&'static str],
+    ) -> Vec<Contender> {
+        let mut all = self.everybody(floors, options);
+        all.extend(self.switches.iter().cloned());
         all
     }
 

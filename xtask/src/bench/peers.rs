@@ -1,9 +1,11 @@
 //! Other people's backends.
 
+use std::path::Path;
+
 use super::contender::{Contender, Kind, Named, Peer};
-use super::report::DPDK;
-use crate::outcome::Result;
-use crate::testpmd;
+use super::report::{DPDK, OPEN_VSWITCH};
+use crate::outcome::{Context as _, Result, fail};
+use crate::{paths, testpmd};
 
 /// What DPDK's backend loads besides what it always does.
 const PLUGINS: [&str; 3] = ["librte_mempool_ring.so.23", "librte_net_vhost.so.23", "librte_net_tap.so.23"];
@@ -20,6 +22,21 @@ pub(super) fn dpdk() -> Result<Contender> {
     );
     let peer = Peer { command, polls: true, environment: installation.environment() };
     Ok(Contender { name: DPDK.to_owned(), kind: Kind::Peer(peer) })
+}
+
+/// Open vSwitch with DPDK, if it is installed: a switch in user space, here between a vhost-user port and a tap. It polls for
+/// what comes from the former.
+pub(super) fn open_vswitch() -> Result<Contender> {
+    const PROGRAM: &str = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
+    if !Path::new(PROGRAM).exists() {
+        return fail("it is not installed (packages openvswitch-switch-dpdk and librte-mempool-ring23)");
+    }
+    let script = paths::logs("bench.ovs")?.join("ovs.sh");
+    std::fs::write(&script, include_str!("ovs.sh"))
+        .context(|| format!("cannot write {}", script.display()))?;
+    let command = format!("bash {} {{socket}} {{tap}} {{cpu}}", script.display());
+    let peer = Peer { command, polls: true, environment: Vec::new() };
+    Ok(Contender { name: OPEN_VSWITCH.to_owned(), kind: Kind::Peer(peer) })
 }
 
 /// Any other, by its command.

@@ -15,8 +15,9 @@ pub(super) struct Part {
     pub(super) met: bool,
 }
 
-/// The name of DPDK's backend among the peers.
+/// The names of peers that are always looked for.
 pub(in super::super) const DPDK: &str = "DPDK net_vhost + net_tap";
+pub(in super::super) const OPEN_VSWITCH: &str = "Open vSwitch (DPDK)";
 
 struct Judge<'a>(&'a Findings);
 

@@ -14,7 +14,7 @@ use super::model::Findings;
 use crate::outcome::{Context as _, Result, say};
 use crate::paths;
 
-pub(super) use goals::DPDK;
+pub(super) use goals::{DPDK, OPEN_VSWITCH};
 
 /// Writes the report and its charts into the checkout.
 pub(super) fn write(findings: &Findings) -> Result<()> {
