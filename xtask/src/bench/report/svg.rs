@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use super::super::model::Side;
 
 const WIDTH: f64 = 760.0;
+/// Room for labels, and more where one is longer than that.
 const LABELS: f64 = 215.0;
+/// What a character of a label takes at most, on average.
+const CHARACTER: f64 = 6.6;
 const VALUES: f64 = 120.0;
 const BAR: f64 = 20.0;
 const GAP: f64 = 6.0;
@@ -53,7 +56,8 @@ impl Chart {
             .fold(0.0, f64::max);
         let step = nice_step(most);
         let end = (most / step).ceil().max(1.0) * step;
-        let scale = (WIDTH - LABELS - VALUES) / end;
+        let left = self.labels();
+        let scale = (WIDTH - left - VALUES) / end;
 
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
@@ -69,7 +73,7 @@ impl Chart {
             escape(&self.title),
             escape(&self.subtitle)
         );
-        self.grid(&mut svg, step, end, scale, height);
+        self.grid(&mut svg, (step, end), (left, scale), height);
         let mut y = TOP + GROUP_GAP / 2.0;
         for group in &self.groups {
             if !group.heading.is_empty() {
@@ -82,7 +86,7 @@ impl Chart {
                 y += 22.0;
             }
             for bar in &group.bars {
-                bar.render(&mut svg, y, scale);
+                bar.render(&mut svg, y, (left, scale));
                 y += BAR + GAP;
             }
             y += GROUP_GAP;
@@ -91,11 +95,17 @@ impl Chart {
         svg
     }
 
-    fn grid(&self, svg: &mut String, step: f64, end: f64, scale: f64, height: f64) {
+    fn labels(&self) -> f64 {
+        let bars = self.groups.iter().flat_map(|group| &group.bars);
+        let longest = bars.map(|bar| bar.label.chars().count()).max().unwrap_or(0);
+        LABELS.max(longest as f64 * CHARACTER + 20.0)
+    }
+
+    fn grid(&self, svg: &mut String, (step, end): (f64, f64), (left, scale): (f64, f64), height: f64) {
         let bottom = height - BOTTOM;
         let mut at = 0.0;
         while at <= end + step / 2.0 {
-            let x = LABELS + at * scale;
+            let x = left + at * scale;
             let _ = writeln!(
                 svg,
                 "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{bottom:.1}\" stroke=\"#e3e8ee\"/>\n\
@@ -108,7 +118,7 @@ impl Chart {
         let _ = writeln!(
             svg,
             "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"11\" fill=\"#5b6776\" text-anchor=\"middle\">{}</text>",
-            LABELS + end * scale / 2.0,
+            left + end * scale / 2.0,
             bottom + 33.0,
             escape(&self.axis)
         );
@@ -116,7 +126,7 @@ impl Chart {
 }
 
 impl Bar {
-    fn render(&self, svg: &mut String, y: f64, scale: f64) {
+    fn render(&self, svg: &mut String, y: f64, (left, scale): (f64, f64)) {
         let color = match self.side {
             Side::Floor => "#9aa5b1",
             Side::Ours => "#1f7a8c",
@@ -126,14 +136,14 @@ impl Bar {
         let _ = writeln!(
             svg,
             "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"12\" fill=\"#1b2430\" text-anchor=\"end\">{}</text>\n\
-             <rect x=\"{LABELS}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{BAR}\" rx=\"2\" fill=\"{color}\"/>",
-            LABELS - 10.0,
+             <rect x=\"{left}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{BAR}\" rx=\"2\" fill=\"{color}\"/>",
+            left - 10.0,
             middle + 4.0,
             escape(&self.label)
         );
-        let mut end = LABELS + width;
+        let mut end = left + width;
         if let Some((least, most)) = self.spread.filter(|(least, most)| (most - least) * scale > 1.0) {
-            let (from, to) = (LABELS + least * scale, LABELS + most * scale);
+            let (from, to) = (left + least * scale, left + most * scale);
             let _ = writeln!(
                 svg,
                 "<path d=\"M{from:.1} {middle:.1}H{to:.1}M{from:.1} {:.1}v8M{to:.1} {:.1}v8\" stroke=\"#1b2430\" \
