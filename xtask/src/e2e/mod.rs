@@ -71,7 +71,8 @@ const PLAIN: &[Plain] = &[
     ("qemu.vhost-user", qemu::vhost_user),
     ("vhost.without-module", vhost::without_module),
     ("vhost.serve", vhost::serve),
-    ("vhost.dpdk", vhost::dpdk),
+    ("vhost.dpdk-1-pair", vhost::dpdk_on_one_pair),
+    ("vhost.dpdk-4-pairs", vhost::dpdk_on_four_pairs),
     ("vhost.exec", vhost::exec),
     ("vhost.exec-guest", vhost::exec_guest),
 ];
