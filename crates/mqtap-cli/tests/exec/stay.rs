@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::descriptors::from_3;
-use super::support::{LIST, PATH, Result, exec, lines, texts};
+use super::support::{LIST, PATH, Result, exec, lines, minding_signals, texts};
 
 /// A persistent interface that is put on a bridge, and has to leave it again.
 const ON_BRIDGE: &str = "tap,id=hn0,ifname=tap0,queues=2,br=br0";
@@ -122,8 +122,7 @@ struct Telling {
 
 impl Telling {
     fn start() -> Result<Self> {
-        let mut child = exec(&[ON_BRIDGE])
-            .args(["--", "sh", "-c", TELL])
+        let mut child = minding_signals(exec(&[ON_BRIDGE]).args(["--", "sh", "-c", TELL]))
             .stdout(Stdio::piped())
             // SIGTSTP does nothing in a process group without a parent in another one, as this test's own may be.
             .process_group(0)
@@ -226,6 +225,7 @@ impl Terminal {
         let pty = nix::pty::openpty(None, None)?;
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait", "bash", "-m", "-c", script]);
+        let mut command = minding_signals(&command);
         let slave = File::from(pty.slave);
         command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
         let keyboard = File::from(pty.master);

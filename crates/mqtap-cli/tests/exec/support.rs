@@ -25,6 +25,14 @@ pub(crate) fn exec(netdevs: &[&str]) -> Command {
     command
 }
 
+/// The same command, with no signal ignored. Whoever runs the tests may ignore some (a shell does for what it starts in the
+/// background), and a shell cannot trap those.
+pub(crate) fn minding_signals(command: &Command) -> Command {
+    let mut all = Command::new("env");
+    all.arg("--default-signal").arg(command.get_program()).args(command.get_args());
+    all
+}
+
 /// Runs a shell script as the command of `mqtap exec`, with arguments; it must succeed. Returns the lines that it printed.
 pub(crate) fn shell(netdevs: &[&str], script: &str, arguments: &[&str]) -> Result<Vec<String>> {
     let mut command = exec(netdevs);
