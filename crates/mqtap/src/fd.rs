@@ -23,7 +23,7 @@ pub enum InheritError {
     NotOpen(RawFd),
     /// This process opened it itself.
     #[error(
-        "file descriptor {0} is close-on-exec, so it was not inherited: it belongs to another part of this program"
+        "file descriptor {0} was not inherited: it is close-on-exec, so it belongs to another part of this program; whoever starts mqtap must open it and leave it open across exec"
     )]
     CloseOnExec(RawFd),
     /// Each has one owner.

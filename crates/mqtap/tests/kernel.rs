@@ -95,7 +95,7 @@ fn several_queues_of_a_single_queue_device_are_refused_with_the_remedy() -> Test
     let error = TapDevice::open(&named("single", 2)).unwrap_err();
     assert!(matches!(error, Error::SingleQueue { queues: 2, .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("mqtap create single --multi-queue") && text.contains("queues=1"), "{text}");
+    assert!(text.contains("mqtap doctor single --queues 2") && text.contains("queues=1"), "{text}");
     Ok(())
 }
 

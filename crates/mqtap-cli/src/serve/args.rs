@@ -61,8 +61,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "[ID=]LIST")]
     pub(crate) cpus: Vec<PerNic<CpuList>>,
 
-    /// Where to make the socket PID.status, at which `mqtap queues` and `mqtap show` read the counters: a directory, or `no`
-    /// [default: $RUNTIME_DIRECTORY, for root /run/mqtap, else $XDG_RUNTIME_DIR/mqtap].
+    /// Where to make the socket PID.status, at which `mqtap queues` and `mqtap show` read the counters: a directory, which is
+    /// made if it is not there, or `no` [default: $RUNTIME_DIRECTORY, for root /run/mqtap, else $XDG_RUNTIME_DIR/mqtap].
     #[arg(long, value_name = "DIRECTORY|no")]
     pub(crate) status_dir: Option<Directory>,
 

@@ -110,8 +110,8 @@ pub(crate) fn what_a_doctor_says_mends_it() -> TestResult {
     ip("link set mend0 address 02:00:00:00:00:07 mtu 1400 master br0 up")?;
     for (id, arguments) in [
         ("no-owner", ""),
-        ("single-queue", "--queues 4"),
         ("vnet-header-lost", "--vnet-hdr on"),
+        ("single-queue", "--queues 4"),
         ("bridge-mtu", ""),
     ] {
         ip("link set br0 mtu 1500")?;

@@ -38,7 +38,7 @@ pub enum Error {
     },
     /// Any other kind of interface.
     #[error(
-        "{interface} is not a tap{}; choose another name, or delete it with `ip link del {interface}`",
+        "{interface} is not a tap{}; choose another name",
         .kind.as_ref().map(|kind| format!(" but a {kind}")).unwrap_or_default()
     )]
     NotATap {

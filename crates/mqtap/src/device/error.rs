@@ -70,11 +70,13 @@ pub enum Error {
     #[error("cannot make {0}: it exists; choose another name, or delete it with `mqtap delete {0}`")]
     Exists(InterfaceName),
     /// The name belongs to something else.
-    #[error("{0} exists and is not a tap; choose another name, or delete it with `ip link del {0}`")]
+    #[error(
+        "{0} exists and is not a tap; choose another name; a bridge that the tap is to join is said with br="
+    )]
     NotATap(InterfaceName),
     /// Several queues of a device that can have one.
     #[error(
-        "cannot open {queues} queues of {interface}: it exists and was made without multi_queue; use queues=1, or make it again with `mqtap delete {interface} && mqtap create {interface} --multi-queue --vnet-hdr`"
+        "cannot open {queues} queues of {interface}: it exists and was made without multi_queue; use queues=1, or make it again with multi_queue: `mqtap doctor {interface} --queues {queues}` has the commands, with all that it is now"
     )]
     SingleQueue {
         /// The device.

@@ -1,5 +1,6 @@
 //! What to type.
 
+use super::Wanted;
 use crate::account::{group_name, user_name};
 use crate::inspect::{Holder, Tap};
 use crate::link::TunLink;
@@ -20,11 +21,15 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// The commands that make a tap again as it is, but for what `change` changes: what is decided when it is made, and what
-/// iproute2 cannot change on a tap that is there.
-pub(super) fn remake(tap: &Tap, change: impl FnOnce(&mut TunLink)) -> [Vec<String>; 2] {
+/// The commands that make a tap again as it is, but for what is wanted and what `change` changes: what is decided when it is
+/// made, and what iproute2 cannot change on a tap that is there. The commands of one finding do not undo those of another.
+pub(super) fn remake(tap: &Tap, wanted: &Wanted, change: impl FnOnce(&mut TunLink)) -> [Vec<String>; 2] {
     let name = tap.link.name.to_string();
     let mut tun = tap.link.tun.unwrap_or_default();
+    if let Some(queues) = wanted.queues {
+        tun.multi_queue = queues > 1;
+        tun.vnet_header |= wanted.vnet_header();
+    }
     change(&mut tun);
     let mut words = vec!["mqtap".to_owned(), "create".to_owned(), name.clone()];
     let mut flag = |option: &str, is_on: bool| {

@@ -23,7 +23,7 @@ pub(super) fn examine(tap: &Tap, wanted: &Wanted) -> Vec<Finding> {
         findings.extend(flags_kept(tap, tun, *wanted));
         findings.extend(vnet_header_lost(tap, tun, *wanted));
         findings.extend(stale_offloads(tap, tun));
-        findings.extend(no_owner(tap, tun));
+        findings.extend(no_owner(tap, tun, wanted));
     }
     findings.extend(header_size(tap));
     findings.extend(ring_length_zero(tap));
@@ -44,14 +44,14 @@ fn queue_count(tap: &Tap, tun: TunLink, wanted: &Wanted) -> Option<Finding> {
             };
             let cause = "It was made without `multi_queue`. Whoever asks for more than one queue gets EINVAL, which QEMU reports as \"could not configure /dev/net/tun\".";
             let finding = Finding::new(Id::SingleQueue, severity, summary, cause);
-            Some(finding.commands(remake(tap, |tun| tun.multi_queue = true)))
+            Some(finding.commands(remake(tap, wanted, |tun| tun.multi_queue = true)))
         }
         (true, Some(1)) => {
             let cause = "A tap made with `multi_queue` must be opened with IFF_MULTI_QUEUE. QEMU with queues=1, and others that were told of one queue, do not, and get EINVAL. mqtap does.";
             let summary =
                 format!("{name} was made with `multi_queue`, and is to be opened as a tap with one queue");
             let finding = Finding::new(Id::NotSingleQueue, Severity::Error, summary, cause);
-            Some(finding.commands(remake(tap, |tun| tun.multi_queue = false)))
+            Some(finding.commands(remake(tap, wanted, |tun| tun.multi_queue = false)))
         }
         (true, Some(queues)) if u32::from(queues) + tun.queues() > u32::from(MAX_QUEUES) => {
             let open = count(tun.queues(), "queue");
@@ -111,7 +111,7 @@ fn vnet_header_lost(tap: &Tap, tun: TunLink, wanted: Wanted) -> Option<Finding> 
     let cause = "It was made so, or whoever opened it last did not ask for one: the first to open an idle tap changes the flags that it was made with. The next to open it decides again. Only those who look before they open, or are handed queues that somebody else opens, are misled.";
     Some(
         Finding::new(Id::VnetHeaderLost, severity, format!("{name} has no virtio-net header"), cause)
-            .commands(remake(tap, |tun| tun.vnet_header = true)),
+            .commands(remake(tap, &wanted, |tun| tun.vnet_header = true)),
     )
 }
 
@@ -140,14 +140,14 @@ fn stale_offloads(tap: &Tap, tun: TunLink) -> Option<Finding> {
     Some(finding.command(["ethtool", "-K", name.as_str(), "tx", "off"]))
 }
 
-fn no_owner(tap: &Tap, tun: TunLink) -> Option<Finding> {
+fn no_owner(tap: &Tap, tun: TunLink, wanted: &Wanted) -> Option<Finding> {
     if tun.owner.is_some() || tun.group.is_some() {
         return None;
     }
     let name = tap.link.name;
     let found =
         |cause| Finding::new(Id::NoOwner, Severity::Warning, format!("{name} belongs to nobody"), cause);
-    let [delete, create] = remake(tap, |_| ());
+    let [delete, create] = remake(tap, wanted, |_| ());
     if tun.persistent {
         let cause = "A persistent tap without owner and group may be opened by every user who can open /dev/net/tun, which is everybody on most systems; and who has opened it may make himself its owner.";
         let advice = "root can open any tap; give it to the user that runs the VMM";

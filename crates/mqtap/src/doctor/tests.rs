@@ -137,13 +137,31 @@ fn what_makes_a_tap_again_says_all_that_it_was() {
     tap.master =
         Some(Link { name: "br0".parse().unwrap(), kind: Some("bridge".to_owned()), ..tap.link.clone() });
     tap.link.qdisc = Some("mq".to_owned());
-    let [first, second] = commands::remake(&tap, |tun| tun.vnet_header = true).map(commands::line);
+    let wanted = Wanted::default();
+    let [first, second] = commands::remake(&tap, &wanted, |tun| tun.vnet_header = true).map(commands::line);
     assert_eq!(first, "mqtap delete tap0");
     assert_eq!(
         second,
         "mqtap create tap0 --multi-queue --vnet-hdr --owner 65533 --group 65533 \
          --mac 02:00:00:00:00:01 --mtu 1500 --bridge br0 --qdisc mq --up"
     );
+}
+
+#[test]
+fn what_mends_one_thing_leaves_the_other_mended() {
+    let mut tap = tap(Vec::new());
+    let tun = tap.link.tun.as_mut().unwrap();
+    (tun.multi_queue, tun.vnet_header, tun.persistent, tun.owner) = (false, false, true, None);
+    let wanted = Wanted { queues: Some(4), vnet_header: Some(true) };
+    let alone = |tap: &Tap| Sample { tap: tap.clone(), reads: BTreeMap::new(), later: tap.link.counters };
+    let findings = examine(Some(&alone(&tap)), &alone(&tap), &wanted);
+    let made: Vec<&String> = findings
+        .iter()
+        .flat_map(|finding| &finding.commands)
+        .filter(|command| command.starts_with("mqtap create"))
+        .collect();
+    assert!(made.len() >= 3, "{findings:?}");
+    assert!(made.iter().all(|command| command.contains("--multi-queue --vnet-hdr")), "{made:?}");
 }
 
 #[test]

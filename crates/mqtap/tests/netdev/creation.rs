@@ -1,6 +1,6 @@
 //! `persist=`, `user=`, `group=`, `mac=` and `mtu=`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mqtap::netdev::{self, Netdev};
 use mqtap::{Link, Links, OpenOptions, TapDevice, device, queue};
@@ -123,29 +123,40 @@ pub(crate) fn trap_g_what_nobody_asked_for_is_not_for_everybody() -> TestResult 
 
 /// A stranger tries all the time to come between the making and the owner.
 pub(crate) fn trap_g_nobody_is_quicker_than_the_owner() -> TestResult {
-    let done = AtomicBool::new(false);
+    const ROUNDS: usize = 60;
+    // However the test ends, the scope waits for the stranger.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let over = AtomicBool::new(false);
+    // A name for each: a process that another test has just started keeps an interface for a moment after its end.
+    let round = AtomicUsize::new(0);
     let stranger = || {
-        let options = OpenOptions { name: "tap0".parse().unwrap(), ..OpenOptions::default() };
-        while !done.load(Ordering::Relaxed) {
-            drop(TapDevice::open(&options));
+        while !over.load(Ordering::Relaxed) {
+            let name = format!("tap{}", round.load(Ordering::Relaxed)).parse().unwrap();
+            drop(TapDevice::open(&OpenOptions { name, ..OpenOptions::default() }));
         }
     };
     std::thread::scope(|scope| {
-        let trying = scope.spawn(|| as_a_stranger(stranger));
-        for round in 0..60 {
-            match Netdev::open(&parse("tap,id=a,ifname=tap0,queues=2")) {
-                Ok(netdev) => {
-                    let tun = find("tap0").unwrap().tun.unwrap();
-                    assert_eq!((tun.queues(), tun.owner), (2, Some(0)), "round {round}");
-                    drop(netdev);
+        scope.spawn(|| as_a_stranger(stranger));
+        let _over = Over(&over);
+        for number in 0..ROUNDS {
+            round.store(number, Ordering::Relaxed);
+            let name = format!("tap{number}");
+            match Netdev::open(&parse(&format!("tap,id=a,ifname={name},queues=2"))) {
+                Ok(_netdev) => {
+                    let tun = || find(&name).unwrap().tun.unwrap();
+                    assert_eq!(tun().owner, Some(0));
+                    eventually("no queues but ours are there", || tun().queues() == 2)?;
                 }
-                Err(error) => says(&error, &["tap0"]),
+                Err(error) => says(&error, &[&name]),
             }
         }
-        done.store(true, Ordering::Relaxed);
-        trying.join().unwrap();
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 /// A VMM has queues of an interface that is somebody else's, and no capability (drivers/net/tun.c: `tun_set_queue` asks for neither).

@@ -134,7 +134,7 @@ impl Socket {
         match exchange.ask(message, flags).map_err(Error::Socket)? {
             Ok(answers) => Ok(answers),
             Err(Errno::NODEV) => Err(Error::NotFound(which.label())),
-            Err(errno) => Err(Error::Refused { what, interface: which.label(), errno }),
+            Err(errno) => Err(Error::Refused { what, interface: name_of(&mut exchange, which), errno }),
         }
     }
 
@@ -254,6 +254,20 @@ impl Socket {
         let request = RouteNetlinkMessage::NewQueueDiscipline(message);
         self.ask("set the qdisc", Which::Index(index), request, NLM_F_CREATE | NLM_F_REPLACE).map(drop)
     }
+}
+
+/// What people call an interface, if it still is there to be asked.
+fn name_of(exchange: &mut Exchange, which: Which<'_>) -> String {
+    let Which::Index(index) = which else { return which.label() };
+    let answers = match exchange.ask(RouteNetlinkMessage::GetLink(about(index)), 0) {
+        Ok(Ok(answers)) => answers,
+        _ => Vec::new(),
+    };
+    let name = answers.into_iter().find_map(|answer| match answer {
+        RouteNetlinkMessage::NewLink(message) => read::link(&message),
+        _ => None,
+    });
+    name.map_or_else(|| which.label(), |link| link.name.to_string())
 }
 
 fn about(index: u32) -> LinkMessage {
