@@ -10,9 +10,9 @@ use mqtap_driver::load::{RoundTrips, Shape, echo_request, is_answer};
 use mqtap_driver::{VirtioNetHeader, wait_readable};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::{Value, json};
 
+use crate::relay::stay_on;
 use crate::talk::{BoxError, serve, unknown};
 use crate::tap::TapOptions;
 
@@ -113,10 +113,7 @@ fn woken(
     std::thread::scope(|scope| {
         let (kick, answered) = (&kick, &answered);
         let asking = scope.spawn(move || {
-            let mut cpus = CpuSet::new();
-            cpus.set(cpu);
-            // Elsewhere it would measure something else, but not fail.
-            let _ = sched_setaffinity(None, &cpus);
+            stay_on(cpu);
             let asked = times(count, gap, |number| {
                 rustix::io::write(kick, &1u64.to_ne_bytes())?;
                 while answered.load(Ordering::Acquire) <= number {

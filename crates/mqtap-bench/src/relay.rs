@@ -57,6 +57,13 @@ fn wait(from: &Receiver<Batch>) -> Option<Batch> {
     }
 }
 
+/// Has this thread run on `cpu` only. Elsewhere it would measure something else, but not fail.
+pub(crate) fn stay_on(cpu: usize) {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu);
+    let _ = sched_setaffinity(None, &cpus);
+}
+
 /// Has a thread on `cpu` do `there` to each batch that it is given, while this thread does `here`; then returns the batches.
 pub(crate) fn exchange<T>(
     cpu: usize,
@@ -68,10 +75,7 @@ pub(crate) fn exchange<T>(
     let (done, take) = sync_channel::<Batch>(batches.len());
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            let mut cpus = CpuSet::new();
-            cpus.set(cpu);
-            // Elsewhere it would measure something else, but not fail.
-            let _ = sched_setaffinity(None, &cpus);
+            stay_on(cpu);
             while let Some(mut batch) = wait(&given) {
                 there(&mut batch);
                 if done.send(batch).is_err() {

@@ -12,7 +12,8 @@
 //! use std::sync::Arc;
 //! use mqtap::vhost_net::{MemoryTable, Ring, RingEvents, RingLayout, VhostNet};
 //!
-//! # fn eventfd() -> std::os::fd::OwnedFd { unimplemented!() }
+//! # use rustix::event::EventfdFlags;
+//! # fn eventfd() -> std::os::fd::OwnedFd { rustix::event::eventfd(0, EventfdFlags::CLOEXEC).unwrap() }
 //! # fn guest_memory() -> MemoryTable { MemoryTable::empty() }
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let tap = mqtap::TapDevice::open(&mqtap::OpenOptions::default())?;

@@ -42,9 +42,8 @@ pub(super) fn render(text: &mut String, findings: &Findings) {
         }
     }
     for (name, floor, work) in MEASURES {
-        if let (Some(floor), Some(ours)) = (findings.measure(name, floor), findings.least(name, Side::Ours)) {
-            // As it is by default comes first, and polling is no answer to a floor that sleeps.
-            let ours = findings.measure(name, "mqtap").unwrap_or(ours);
+        // As it is by default: polling is no answer to a floor that sleeps.
+        if let (Some(floor), Some(ours)) = (findings.measure(name, floor), findings.measure(name, "mqtap")) {
             let (floor_value, value) = (floor.value.median, ours.value.median);
             let _ = writeln!(
                 rows,
