@@ -69,18 +69,25 @@ pub(crate) fn install() -> Result<Installation> {
     }
     let program = tree.join("usr/bin/dpdk-testpmd");
     let libraries = tree.join("usr/lib/x86_64-linux-gnu");
-    if program.is_file() {
-        Ok(Installation { program, libraries: Some(libraries) })
-    } else {
-        fail(format!("{} is missing; delete {} and try again", program.display(), tree.display()))
+    let needed = std::iter::once(program.clone()).chain(PLUGINS.iter().map(|name| libraries.join(name)));
+    for file in needed {
+        if !file.is_file() {
+            return fail(format!("{} is missing; delete {} and try again", file.display(), tree.display()));
+        }
     }
+    Ok(Installation { program, libraries: Some(libraries) })
 }
 
-/// What apt would install for dpdk-dev and is not there, without headers and without anything that runs the system.
+/// What apt would install for dpdk-dev on a system that has nothing, without headers and without anything that runs
+/// the system. What happens to be installed does not count: the drivers are looked for among what was unpacked.
 fn packages() -> Result<Vec<String>> {
     let simulate = || {
         process::output(
-            Command::new("apt-get").args(["install", "--simulate", "--no-install-recommends", "dpdk-dev"]),
+            Command::new("apt-get").args(["install", "--simulate", "--no-install-recommends"]).args([
+                "-o",
+                "Dir::State::status=/dev/null",
+                "dpdk-dev",
+            ]),
             PATIENCE,
         )
     };
