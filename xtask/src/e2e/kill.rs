@@ -52,7 +52,7 @@ pub(super) fn deleted_tap(stage: &Stage, name: &str) -> Result<()> {
     traffic::ping(&lab, &traffic::guest_address(1), "-c 3 -i 0.1")?;
     lab.namespace.ip("link del tap0")?;
     process::until(PATIENCE, "mqtap serve to report the loss", || {
-        Ok(lab.backend.log().contains("hn0: tap0 is gone").then_some(()))
+        Ok(lab.backend.log().contains("netdev{id=hn0}: tap0 is gone").then_some(()))
     })?;
     lab.backend.must_run()?;
     traffic::ping(&lab, &traffic::guest_address(1), "-c 3 -i 0.1")?;
@@ -69,7 +69,7 @@ pub(super) fn deleted_only_tap(stage: &Stage, name: &str) -> Result<()> {
     let _guest = lab.boot(&machine)?;
     lab.namespace.ip("link del tap0")?;
     let status = lab.backend.wait(PATIENCE)?;
-    if !lab.backend.log().contains("hn0: tap0 is gone") {
+    if !lab.backend.log().contains("netdev{id=hn0}: tap0 is gone") {
         return fail(format!("mqtap serve lost its tap and did not say so:\n{}", lab.backend.log()));
     }
     match status.map(|status| status.code()) {

@@ -32,7 +32,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     queues: Option<u16>,
 
-    /// Whether a VMM is going to ask for a virtio-net header [default: on].
+    /// Whether a VMM is going to ask for a virtio-net header. Without this option it probably will, and what would come of that is
+    /// good to know only.
     #[arg(long, value_name = "on|off", value_enum)]
     vnet_hdr: Option<Switch>,
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use mqtap::inspect::Tap;
+use mqtap::inspect::{Holder, Tap};
 use serde_json::{Value, json};
 
 use crate::status::{self, NicReport, Unreachable};
@@ -18,14 +18,15 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Those that hold this tap. Processes that are no daemons of ours are left out; one that is and may not be asked is not.
     pub(crate) fn of(tap: &Tap) -> Vec<Self> {
-        let mut pids: Vec<u32> = tap.holders.iter().map(|holder| holder.pid).collect();
-        pids.dedup();
-        pids.into_iter().filter_map(|pid| Self::ask(pid, tap)).collect()
+        let mut holders: Vec<&Holder> = tap.holders.iter().collect();
+        holders.dedup_by_key(|holder| holder.pid);
+        holders.into_iter().filter_map(|holder| Self::ask(holder, tap)).collect()
     }
 
-    fn ask(pid: u32, tap: &Tap) -> Option<Self> {
+    fn ask(holder: &Holder, tap: &Tap) -> Option<Self> {
+        let pid = holder.pid;
         let answer = match status::ask(pid) {
-            Err(Unreachable::NoSocket) => return None,
+            Err(Unreachable::NoSocket) if !is_ours(holder) => return None,
             Err(error) => Err(error),
             // The name can have changed since; and another namespace can have the same number.
             Ok(report) => Ok(report.nics.into_iter().find(|nic| nic.ifindex == tap.link.index)?),
@@ -65,4 +66,9 @@ impl Daemon {
             }),
         }
     }
+}
+
+/// Whether a holder goes by the name of `mqtap serve`.
+fn is_ours(holder: &Holder) -> bool {
+    holder.command == "mqtap" && holder.arguments.get(1).is_some_and(|word| word == "serve")
 }

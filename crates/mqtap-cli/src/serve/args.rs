@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::{ArgMatches, Args};
 use mqtap::MacAddress;
 use mqtap::netdev::Options;
+use rustix::thread::CpuSet;
 
 use crate::per_nic::{PerNic, agree, ids, known, not_shared, pick, split};
 use crate::status::Directory;
@@ -137,8 +138,11 @@ impl FromStr for CpuList {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || format!("{text:?} is not a list of CPUs such as 0-3,8");
         let number = |text: &str| match text.parse::<usize>() {
-            Ok(cpu) if cpu < rustix::thread::CpuSet::MAX_CPU => Ok(cpu),
-            _ => Err(wrong()),
+            Ok(cpu) if cpu < CpuSet::MAX_CPU => Ok(cpu),
+            Ok(cpu) => {
+                Err(format!("CPU {cpu} is beyond the last that can be asked for, {}", CpuSet::MAX_CPU - 1))
+            }
+            Err(_) => Err(wrong()),
         };
         let mut cpus = Vec::new();
         for part in text.split(',') {

@@ -24,16 +24,15 @@ impl AnyNic {
     ) -> Result<Self, nic::Error> {
         let handles = netdev.take_vhost();
         let device = netdev.device();
-        let id = netdev.id();
         if !handles.is_empty() {
             if options.workers != 0 || !options.cpus.is_empty() {
                 tracing::warn!(
-                    "{id}: --workers and --cpus have no effect: with vhost the threads are the kernel's"
+                    "--workers and --cpus have no effect: with vhost the threads are the kernel's"
                 );
             }
             match KernelNic::new(Arc::clone(device), handles, options.clone(), on_failure()) {
                 Err(error) if netdev.options().vhost_mode() == VhostMode::Try => {
-                    tracing::warn!("{id}: mqtap moves the frames itself: {error}");
+                    tracing::warn!("mqtap moves the frames itself: {error}");
                 }
                 nic => return nic.map(Self::Kernel),
             }

@@ -55,6 +55,8 @@ struct Prepared {
     /// Last, and dropped last: who sees the socket gone finds the tap gone, too.
     server: Server,
     failed: Arc<AtomicBool>,
+    /// What is logged while it is served says by this which NIC it is of.
+    span: tracing::Span,
 }
 
 /// Serves until a signal, or until no NIC is left. True if none of them failed.
@@ -161,29 +163,31 @@ fn prepare(request: &NicRequest, client: bool) -> Result<Prepared, Error> {
     };
     let failed = Arc::new(AtomicBool::new(false));
     let on_failure = {
-        let (id, failed, stop) = (id.clone(), Arc::clone(&failed), server.stop_handle());
+        let (failed, stop) = (Arc::clone(&failed), server.stop_handle());
         move || -> OnFailure {
-            let (id, failed, stop) = (id.clone(), Arc::clone(&failed), stop.clone());
+            let (failed, stop) = (Arc::clone(&failed), stop.clone());
             Box::new(move |error| {
-                tracing::error!("{id}: {error}");
+                tracing::error!("{error}");
                 failed.store(true, Ordering::Release);
                 stop.stop();
             })
         }
     };
-    let nic = AnyNic::new(&mut netdev, options, on_failure)?;
+    // As an error, so that no filter of levels takes it from the warnings in it.
+    let span = tracing::error_span!("netdev", %id);
+    let nic = span.in_scope(|| AnyNic::new(&mut netdev, options, on_failure))?;
     let place = match &request.endpoint {
         Endpoint::Socket(path) if client => format!("connecting to {}", path.display()),
         Endpoint::Socket(path) => format!("listening on {}", path.display()),
         Endpoint::Fd(number) => format!("on file descriptor {number}"),
     };
-    Ok(Prepared { place, server, nic, failed, netdev })
+    Ok(Prepared { place, server, nic, failed, netdev, span })
 }
 
 /// The life of a NIC. `opened` is dropped when it is open, or cannot be.
 fn live(number: usize, request: &NicRequest, client: bool, board: &Board, opened: mpsc::Sender<()>) {
     let mut last_words = LastWords { board, number, failed: false };
-    let Prepared { place, mut server, mut nic, failed, netdev } = match prepare(request, client) {
+    let Prepared { place, mut server, mut nic, failed, netdev, span } = match prepare(request, client) {
         Ok(prepared) => prepared,
         Err(error) => return board.could_not_open(error),
     };
@@ -203,8 +207,9 @@ fn live(number: usize, request: &NicRequest, client: bool, board: &Board, opened
     };
     if board.is_served(number, served) {
         drop(opened);
+        let _within = span.enter();
         if let Err(error) = nic.serve(&mut server) {
-            tracing::error!("{id}: {error}");
+            tracing::error!("{error}");
             failed.store(true, Ordering::Release);
         }
     }

@@ -19,8 +19,8 @@ const LONGEST: usize = 16 << 20;
 /// Why a process tells nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreachable {
-    /// It has no status socket: it is not `mqtap serve`, or was told to have none.
-    #[error("it has no status socket")]
+    /// It has no status socket: it is not `mqtap serve`, or was not told where to have one and could have none in the usual place.
+    #[error("it has no status socket (see --status-dir of `mqtap serve`)")]
     NoSocket,
     /// It is there, and this user may not ask.
     #[error("its status socket {0} is for the user that runs it, and for root")]

@@ -194,8 +194,12 @@ pub(crate) fn a_status_socket_goes_with_its_daemon() -> TestResult {
     assert_eq!(daemon.wait()?.code(), Some(0));
     assert!(!socket.exists());
 
-    let _silent = Daemon::start("tap,id=hn0,ifname=place1", &["--status-dir", "no"])?;
-    assert_eq!(json("queues place1 --json")?["daemons"], Value::Array(Vec::new()));
+    let silent = Daemon::start("tap,id=hn0,ifname=place1", &["--status-dir", "no"])?;
+    let told = &json("queues place1 --json")?["daemons"][0];
+    assert_eq!((&told["pid"], &told["id"]), (&silent.pid().into(), &Value::Null));
+    assert!(told["error"].as_str().is_some_and(|error| error.contains("--status-dir")), "{told}");
+    let told = format!("mqtap serve (pid {})\n  tells nothing: it has no status socket", silent.pid());
+    assert!(mqtap("queues place1")?.contains(&told));
     let file = tempfile::NamedTempFile::new()?;
     let output = command("serve --netdev tap,id=hn0,ifname=place2 --socket /tmp/mqtap-test-never")
         .arg("--status-dir")

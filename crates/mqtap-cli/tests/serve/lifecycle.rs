@@ -113,8 +113,8 @@ pub(crate) fn a_deleted_tap_ends_its_nic_only() -> TestResult {
     let mut driver = mqtap_driver::Driver::connect(&second, DriverOptions::default())?;
     settle("tap1")?;
     ip("link del tap0")?;
-    eventually("the loss is reported", || daemon.log_has("first: tap0 is gone"))?;
-    let wrong = |line: &&str| line.contains("ERROR") && !line.contains("first: tap0 is gone");
+    eventually("the loss is reported", || daemon.log_has("netdev{id=first}: tap0 is gone"))?;
+    let wrong = |line: &&str| line.contains("ERROR") && !line.contains("netdev{id=first}: tap0 is gone");
     assert_eq!(daemon.log().lines().find(wrong), None);
     let socket = host_socket()?;
     socket.send_to(b"still here", (Ipv4Addr::new(10, 9, 1, 2), 5000))?;
@@ -127,11 +127,24 @@ pub(crate) fn a_deleted_tap_ends_its_nic_only() -> TestResult {
     Ok(())
 }
 
+pub(crate) fn a_tap_that_is_shared_is_said_to_be() -> TestResult {
+    let first = Daemon::start("tap,id=first,ifname=tap0,queues=2", &[])?;
+    let _driver = first.connect(DriverOptions { queue_pairs: 2, ..DriverOptions::default() })?;
+    let second = Daemon::start("tap,id=second,ifname=tap0,queues=3", &[])?;
+    assert!(second.log_has("tap0 is shared: 2 more of its queues are open; held by"), "{}", second.log());
+    assert!(second.log_has(&format!("mqtap (pid {})", first.pid())), "{}", second.log());
+    assert!(!first.log_has("shared"), "{}", first.log());
+    // Each line says of which NIC it is.
+    let _driver = second.connect(DriverOptions { queue_pairs: 3, ..DriverOptions::default() })?;
+    eventually("the frontend is told of", || second.log_has("netdev{id=second}: frontend connected"))?;
+    Ok(())
+}
+
 pub(crate) fn a_deleted_tap_is_noticed_without_a_guest() -> TestResult {
     let mut daemon = Daemon::start("tap,id=hn0,ifname=tap0,queues=2", &[])?;
     ip("link del tap0")?;
     assert_eq!(daemon.wait()?.code(), Some(1));
-    assert!(daemon.log_has("hn0: tap0 is gone"), "{}", daemon.log());
+    assert!(daemon.log_has("netdev{id=hn0}: tap0 is gone"), "{}", daemon.log());
     Ok(())
 }
 

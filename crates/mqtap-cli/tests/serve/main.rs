@@ -69,6 +69,7 @@ fn both() -> Vec<Test> {
         announcements_leave_the_tap,
         a_deleted_tap_ends_its_nic_only,
         a_deleted_tap_is_noticed_without_a_guest,
+        a_tap_that_is_shared_is_said_to_be,
         sigterm_leaves_nothing,
         a_persistent_tap_is_kept,
         every_lie_stops_its_ring_only,

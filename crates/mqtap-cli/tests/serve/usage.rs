@@ -38,6 +38,8 @@ pub(crate) fn wrong_usage_is_exit_status_2() -> TestResult {
         ("serve --netdev tap,id=a --socket /tmp/x --queue-size 100", "power of two"),
         ("serve --netdev tap,id=a --socket /tmp/x --workers 0", "from 1 to 256"),
         ("serve --netdev tap,id=a --socket /tmp/x --cpus 3-1", "list of CPUs"),
+        ("serve --netdev tap,id=a --socket /tmp/x --cpus 0-99999", "CPU 99999 is beyond the last"),
+        ("serve --netdev tap,id=a,fds=3,4 --socket /tmp/x", "separated by colons: `fds=3:4`"),
         ("serve --netdev tap,id=a --socket /tmp/x --mac 1:2", "MAC address"),
         (
             "serve --netdev tap,id=a --socket /tmp/x --netdev tap,id=b --socket /tmp/y --mac 52:54:00:00:00:01",

@@ -58,7 +58,8 @@ pub(crate) struct WorkerHandle {
 }
 
 impl WorkerHandle {
-    /// Starts a thread that owns no pair yet. `cpus`: where it may run; everywhere if empty.
+    /// Starts a thread that owns no pair yet. `cpus`: where it may run; everywhere if empty. What it logs is in the span of
+    /// the caller.
     pub(crate) fn start(name: String, cpus: &[usize], on_tap_gone: OnTapGone) -> Result<Self, Error> {
         let start_error = |source: std::io::Error| Error::Start { name: name.clone(), source };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| start_error(e.into()))?;
@@ -81,10 +82,12 @@ impl WorkerHandle {
             end: None,
         };
         let cpus = cpus.to_vec();
+        let span = tracing::Span::current();
         let label = name.clone();
         let thread = std::thread::Builder::new()
             .name(name.clone())
             .spawn(move || {
+                let _within = span.enter();
                 if let Err(error) = pin(&cpus) {
                     tracing::warn!("cannot pin worker {label} to CPUs {cpus:?}: {error}");
                 }

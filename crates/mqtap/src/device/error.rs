@@ -345,7 +345,7 @@ impl Error {
     }
 }
 
-fn held_by(holders: &[Holder]) -> impl fmt::Display + '_ {
+pub(super) fn held_by(holders: &[Holder]) -> impl fmt::Display + '_ {
     struct List<'a>(&'a [Holder]);
     impl fmt::Display for List<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

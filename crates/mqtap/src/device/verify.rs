@@ -3,6 +3,7 @@
 
 use std::os::fd::BorrowedFd;
 
+use super::error::held_by;
 use super::{Error, TapDevice, setting};
 use crate::link::{self, Holder, Link};
 use crate::name::InterfaceName;
@@ -59,6 +60,14 @@ pub(super) fn verify_joined(device: &TapDevice, exclusive: bool) -> Result<(), E
     let strangers = all.saturating_sub(ours);
     if exclusive && strangers > 0 {
         return Err(Error::InUse { interface, queues: strangers, holders: other_holders(interface) });
+    }
+    if strangers > 0 {
+        let holders = other_holders(interface);
+        tracing::warn!(
+            "{interface} is shared: {strangers} more of its queues are open{}; the kernel spreads the frames over all that \
+             are attached",
+            held_by(&holders)
+        );
     }
     Ok(())
 }

@@ -44,14 +44,14 @@ fn queue_count(tap: &Tap, tun: TunLink, wanted: &Wanted) -> Option<Finding> {
             };
             let cause = "It was made without `multi_queue`. Whoever asks for more than one queue gets EINVAL, which QEMU reports as \"could not configure /dev/net/tun\".";
             let finding = Finding::new(Id::SingleQueue, severity, summary, cause);
-            Some(finding.commands(remake(tap, wanted, |tun| tun.multi_queue = true)))
+            Some(spare(tap, finding).commands(remake(tap, wanted, |tun| tun.multi_queue = true)))
         }
         (true, Some(1)) => {
             let cause = "A tap made with `multi_queue` must be opened with IFF_MULTI_QUEUE. QEMU with queues=1, and others that were told of one queue, do not, and get EINVAL. mqtap does.";
             let summary =
                 format!("{name} was made with `multi_queue`, and is to be opened as a tap with one queue");
             let finding = Finding::new(Id::NotSingleQueue, Severity::Error, summary, cause);
-            Some(finding.commands(remake(tap, wanted, |tun| tun.multi_queue = false)))
+            Some(spare(tap, finding).commands(remake(tap, wanted, |tun| tun.multi_queue = false)))
         }
         (true, Some(queues)) if u32::from(queues) + tun.queues() > u32::from(MAX_QUEUES) => {
             let open = count(tun.queues(), "queue");
@@ -67,6 +67,20 @@ fn queue_count(tap: &Tap, tun: TunLink, wanted: &Wanted) -> Option<Finding> {
         }
         _ => None,
     }
+}
+
+/// Says who has to end before the tap is made again.
+fn spare(tap: &Tap, mut finding: Finding) -> Finding {
+    if tap.open_queues() == 0 {
+        return finding;
+    }
+    let holders = if tap.holders.is_empty() { "those who hold it".to_owned() } else { names(&tap.holders) };
+    let before = format!("stop {holders} first: who holds the tap loses it with this");
+    finding.advice = Some(match finding.advice.take() {
+        Some(advice) => format!("{advice}; {before}"),
+        None => before,
+    });
+    finding
 }
 
 fn held_by(tap: &Tap) -> String {
@@ -151,7 +165,7 @@ fn no_owner(tap: &Tap, tun: TunLink, wanted: &Wanted) -> Option<Finding> {
     if tun.persistent {
         let cause = "A persistent tap without owner and group may be opened by every user who can open /dev/net/tun, which is everybody on most systems; and who has opened it may make himself its owner.";
         let advice = "root can open any tap; give it to the user that runs the VMM";
-        return Some(found(cause).advise(advice).commands([delete, create]));
+        return Some(spare(tap, found(cause).advise(advice)).commands([delete, create]));
     }
     if !tun.multi_queue {
         // Its one queue is open, or it would not be there.

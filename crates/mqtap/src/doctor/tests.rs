@@ -148,6 +148,21 @@ fn what_makes_a_tap_again_says_all_that_it_was() {
 }
 
 #[test]
+fn who_holds_a_tap_is_to_be_stopped_before_it_is_made_again() {
+    let advice = |holders: Vec<Holder>| {
+        let mut tap = tap(holders);
+        let tun = tap.link.tun.as_mut().unwrap();
+        (tun.persistent, tun.owner) = (true, None);
+        found(tap).into_iter().find(|finding| finding.id == Id::NoOwner).unwrap().advice.unwrap()
+    };
+    assert!(
+        advice(vec![holder(7, 3), holder(7, 4)])
+            .ends_with("; stop vmm7 (pid 7) first: who holds the tap loses it with this")
+    );
+    assert!(!advice(Vec::new()).contains("first"));
+}
+
+#[test]
 fn what_mends_one_thing_leaves_the_other_mended() {
     let mut tap = tap(Vec::new());
     let tun = tap.link.tun.as_mut().unwrap();

@@ -103,6 +103,15 @@ pub enum OptionsError {
         value: String,
     },
 
+    /// A comma between the elements of a list.
+    #[error("a comma ends `{option}`; its elements are separated by colons: `{option}={}`", Shown(.value))]
+    CommaInList {
+        /// The option.
+        option: OptionName,
+        /// Its first elements, with colons.
+        value: String,
+    },
+
     /// The JSON form is not a JSON object of plain values.
     #[error("the netdev starts with `{{`, but it is not a JSON object of options: {message}")]
     InvalidJson {

@@ -167,6 +167,11 @@ impl OptionName {
         matches!(self, Self::Ifname | Self::Br | Self::Script | Self::Downscript | Self::Helper | Self::Netns)
     }
 
+    /// Whether the value is a list of file descriptors.
+    pub(super) const fn is_list(self) -> bool {
+        matches!(self, Self::Fds | Self::Vhostfds)
+    }
+
     /// A whole option a person can copy.
     pub(super) const fn example(self) -> &'static str {
         match self {

@@ -45,6 +45,9 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>, OptionsError> {
             pairs.push((OptionName::Type.as_str().to_owned(), value));
             rest = after;
         } else {
+            if let Some((option, value)) = pairs.last().and_then(|last| torn_list(last, name)) {
+                return Err(OptionsError::CommaInList { option, value });
+            }
             pairs.push(switch(name)?);
             rest = after_name.strip_prefix(',').unwrap_or(after_name);
         }
@@ -93,6 +96,14 @@ fn switch(word: &str) -> Result<(String, String), OptionsError> {
         return Err(OptionsError::MissingValue { word: word.to_owned(), option });
     }
     Ok((option.as_str().to_owned(), value.to_owned()))
+}
+
+/// A list that was written with commas: what was taken for its whole value, and is the start of it, and the next number.
+fn torn_list((name, value): &(String, String), word: &str) -> Option<(OptionName, String)> {
+    let option = OptionName::find(name)?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    (option.is_list() && value.split(':').all(is_number) && is_number(word))
+        .then(|| (option, format!("{value}:{word}")))
 }
 
 fn check_type_given(text: &str, pairs: &[(String, String)]) -> Result<(), OptionsError> {

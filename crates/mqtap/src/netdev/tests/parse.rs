@@ -188,6 +188,10 @@ fn stray_commas_and_equals_signs() {
     says(&error, &["`id=a,queues=4` is one value", "shell variable"]);
     says(&refused("tap,,id=a"), &["`type=tap,id=a` is one value"]);
     says(&refused("tap,id=a,queues=4,,"), &["`queues=4,` is one value"]);
+    let error = refused("tap,id=a,fds=3:4,5,6");
+    assert_eq!(error, OptionsError::CommaInList { option: OptionName::Fds, value: "3:4:5".to_owned() });
+    says(&refused("tap,id=a,fds=3:4,vhostfds=5,6"), &["separated by colons: `vhostfds=5:6`"]);
+    says(&refused("tap,id=a,fds=3,vnet"), &["`vnet` is not an option"]);
 }
 
 #[test]
