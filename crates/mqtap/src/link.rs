@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use rustix::io::Errno;
 
+use crate::inspect::{self, NamespaceId};
 use crate::mac::MacAddress;
 use crate::name::InterfaceName;
 
@@ -350,12 +351,18 @@ pub struct Holder {
     pub fd: RawFd,
 }
 
-/// Who has queues of `interface` open, as far as `/proc` shows it to this user: `/proc/PID/fdinfo` names the interface
-/// of a tun descriptor (drivers/net/tun.c: `tun_chr_show_fdinfo`). Names are per namespace, and fdinfo does not tell of
-/// which, so a namesake elsewhere can be among them.
+/// Who has queues of `interface` open, a tap of the calling thread's network namespace, as far as this user may see:
+/// `/proc/PID/fdinfo` names the interface of a tun descriptor (drivers/net/tun.c: `tun_chr_show_fdinfo`). Of which namespace it
+/// is, only the queue itself tells; where that may not be asked, the process's own namespace decides.
 #[must_use]
 pub fn holders(interface: InterfaceName) -> Vec<Holder> {
-    crate::inspect::descriptors_of(interface)
-        .map(|(pid, fd)| Holder { pid, command: crate::inspect::command(pid), fd })
+    holders_in(interface, None)
+}
+
+/// The same in another namespace.
+pub(crate) fn holders_in(interface: InterfaceName, namespace: Option<NamespaceId>) -> Vec<Holder> {
+    inspect::holders_of(interface, namespace.or_else(NamespaceId::current))
+        .into_iter()
+        .map(|holder| Holder { pid: holder.pid, command: holder.command, fd: holder.fd })
         .collect()
 }

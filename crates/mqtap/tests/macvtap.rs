@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use mqtap::device::Error;
+use mqtap::doctor::{self, Id, Wanted};
 use mqtap::inspect::Kind;
 use mqtap::netdev::{self, Netdev, OpenMode};
 use mqtap::{
@@ -283,6 +284,33 @@ fn a_missing_node_is_an_error_with_the_remedy() -> TestResult {
     Ok(())
 }
 
+fn a_doctor_sees_what_is_wrong_with_a_macvtap() -> TestResult {
+    if !stage()? {
+        return Ok(());
+    }
+    let look = || {
+        let sample = doctor::sample("macvtap0".parse().unwrap(), None).unwrap();
+        doctor::examine(None, &sample, &Wanted::default())
+    };
+    let ids = || look().into_iter().map(|finding| finding.id).collect::<Vec<_>>();
+    assert_eq!(ids(), []);
+    std::fs::remove_file(macvtap_node("macvtap0")?)?;
+    let findings = look();
+    assert_eq!((findings.len(), findings[0].id), (1, Id::DeviceNode), "{findings:?}");
+    let output = Command::new("sh").args(["-c", &findings[0].commands[0]]).output()?;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(ids(), []);
+    TapDevice::open(&named(2))?;
+    ip("link set v1 down")?;
+    eventually("the carrier is gone", || ids() == [Id::LowerDown])?;
+    assert!(look()[0].summary.ends_with("v0, which has no carrier"), "{:?}", look());
+    ip("link set v1 up")?;
+    ip("link set v0 down")?;
+    assert_eq!(look()[0].commands, ["ip link set dev v0 up"]);
+    ip(look()[0].commands[0].trim_start_matches("ip "))?;
+    eventually("all is well again", || ids().is_empty())
+}
+
 fn a_node_of_another_interface_is_not_opened() -> TestResult {
     if !stage()? {
         return Ok(());
@@ -484,6 +512,7 @@ mqtap_test_support::tests!(
     there_are_256_queues_and_not_more,
     the_end_is_noticed,
     a_missing_node_is_an_error_with_the_remedy,
+    a_doctor_sees_what_is_wrong_with_a_macvtap,
     a_node_of_another_interface_is_not_opened,
     a_node_that_may_not_be_opened_is_an_error_with_the_remedy,
     netns_is_where_the_interface_is_looked_for,

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use mqtap_test_support::{TestResult, ip};
+use mqtap_test_support::{Elsewhere, TestResult, ip};
 use serde_json::Value;
 
 use super::command::{command, json, mqtap, run};
@@ -92,17 +92,26 @@ pub(crate) fn names_cannot_speak_to_a_shell_or_a_terminal() -> TestResult {
     Ok(())
 }
 
+/// Types the commands of a finding.
+fn type_it(finding: &Value) -> TestResult {
+    for command in finding["commands"].as_array().unwrap() {
+        let text = command.as_str().unwrap().replace("USER", "0");
+        let binary = std::path::Path::new(env!("CARGO_BIN_EXE_mqtap")).parent().unwrap();
+        let path = format!("{}:{}", binary.display(), std::env::var("PATH")?);
+        let output = Command::new("sh").args(["-ec", &text]).env("PATH", path).output()?;
+        assert!(output.status.success(), "{text}: {output:?}");
+    }
+    Ok(())
+}
+
+/// The finding with this id among those of a command.
+fn finding(command: &str, id: &str) -> Result<Value> {
+    let findings = json(command)?["findings"].clone();
+    let finding = findings.as_array().unwrap().iter().find(|finding| finding["id"] == id);
+    Ok(finding.unwrap_or_else(|| panic!("{id} is not in {findings}")).clone())
+}
+
 pub(crate) fn what_a_doctor_says_mends_it() -> TestResult {
-    let type_it = |finding: &Value| -> TestResult {
-        for command in finding["commands"].as_array().unwrap() {
-            let text = command.as_str().unwrap().replace("USER", "0");
-            let binary = std::path::Path::new(env!("CARGO_BIN_EXE_mqtap")).parent().unwrap();
-            let path = format!("{}:{}", binary.display(), std::env::var("PATH")?);
-            let output = Command::new("sh").args(["-ec", &text]).env("PATH", path).output()?;
-            assert!(output.status.success(), "{text}: {output:?}");
-        }
-        Ok(())
-    };
     // As somebody made it by hand: nobody's, without a header, of one queue.
     ip("link add br0 type bridge")?;
     ip("link set br0 up")?;
@@ -116,9 +125,7 @@ pub(crate) fn what_a_doctor_says_mends_it() -> TestResult {
     ] {
         ip("link set br0 mtu 1500")?;
         let command = format!("doctor mend0 --wait 0 --json {arguments}");
-        let findings = json(&command)?["findings"].clone();
-        let finding = findings.as_array().unwrap().iter().find(|finding| finding["id"] == id);
-        type_it(finding.unwrap_or_else(|| panic!("{id} is not in {findings}")))?;
+        type_it(&finding(&command, id)?)?;
         assert!(!ids(&command)?.contains(&id.to_owned()), "{id}");
     }
     // It has kept what it was.
@@ -129,10 +136,53 @@ pub(crate) fn what_a_doctor_says_mends_it() -> TestResult {
     assert_eq!((&link[0]["mtu"], &link[0]["qdisc"]), (&1500.into(), &"noqueue".into()));
 
     ip("link set mend0 nomaster down")?;
-    let findings = json("doctor mend0 --wait 0 --json")?["findings"].clone();
-    let leftover = findings.as_array().unwrap().iter().find(|finding| finding["id"] == "leftover").unwrap();
-    type_it(leftover)?;
-    assert!(ip("link show mend0").is_err());
+    let leftover = finding("doctor mend0 --wait 0 --json", "leftover")?;
+    assert_eq!(leftover["advice"], "if it should be gone: `mqtap delete mend0`");
+    assert_eq!(leftover["commands"], Value::Array(Vec::new()), "it may be there for later");
+
+    // As `ip tuntap` makes it: the kernel gives it the qdisc mq, which a tap with one queue cannot have.
+    ip("tuntap add dev many0 mode tap multi_queue vnet_hdr user 0")?;
+    ip("link set many0 up")?;
+    assert!(ip("link show many0")?.contains("qdisc mq"));
+    type_it(&finding("doctor many0 --wait 0 --json --queues 1", "not-single-queue")?)?;
+    assert_eq!(ids("doctor many0 --wait 0 --json --queues 1")?, Vec::<String>::new());
+    Ok(())
+}
+
+pub(crate) fn all_that_a_doctor_says_at_once_leaves_the_tap() -> TestResult {
+    for (name, arguments) in
+        [("plain0", ""), ("plain1", "--queues 4"), ("plain2", "--queues 2 --vnet-hdr on")]
+    {
+        mqtap(&format!("create {name}"))?;
+        let command = format!("doctor {name} --wait 0 --json {arguments}");
+        for finding in json(&command)?["findings"].as_array().unwrap() {
+            type_it(finding)?;
+        }
+        let rest: Vec<Value> = json(&command)?["findings"].as_array().unwrap().clone();
+        assert!(rest.iter().all(|finding| finding["commands"] == Value::Array(Vec::new())), "{rest:?}");
+        ip(&format!("link show {name}"))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn what_a_doctor_says_of_another_namespace_mends_it_there() -> TestResult {
+    let elsewhere = Elsewhere::new()?;
+    elsewhere.run(|| {
+        ip("tuntap add dev twin0 mode tap multi_queue")?;
+        ip("link set twin0 up")
+    })?;
+    ip("tuntap add dev twin0 mode tap")?;
+    let here = ip("-json -details link show twin0")?;
+    let command = format!("doctor twin0 --wait 0 --json --netns {}", elsewhere.path().display());
+    for id in ["no-owner", "qdisc-memory"] {
+        type_it(&finding(&command, id)?)?;
+    }
+    let left = ids(&command)?;
+    assert!(!left.contains(&"no-owner".to_owned()) && !left.contains(&"qdisc-memory".to_owned()), "{left:?}");
+    assert_eq!(ip("-json -details link show twin0")?, here, "the namesake here is as it was");
+    let command = command.replace("twin0", "none0");
+    type_it(&finding(&command, "no-such-interface")?)?;
+    assert!(elsewhere.run(|| ip("link show none0")).is_ok() && ip("link show none0").is_err());
     Ok(())
 }
 

@@ -25,6 +25,8 @@ mqtap_test_support::tests!(
     colours_are_for_terminals,
     names_cannot_speak_to_a_shell_or_a_terminal,
     what_a_doctor_says_mends_it,
+    all_that_a_doctor_says_at_once_leaves_the_tap,
+    what_a_doctor_says_of_another_namespace_mends_it_there,
     errors_are_explained,
     a_name_that_is_nowhere_is_an_error,
     the_page_names_every_key_of_a_tap,

@@ -335,6 +335,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// What to type to have the device node of a macvtap or ipvtap, if that is what is missing.
+    pub(super) fn make_node(&self) -> Option<String> {
+        match self {
+            Self::NodeMissing { interface, index, node, number, .. } => {
+                Some(make_node(*interface, *index, node, *number))
+            }
+            Self::NodeOfAnother { interface, index, number, .. } => {
+                Some(make_node(*interface, *index, &named_node(*interface), *number))
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn from_open(errno: Errno) -> Self {
         match errno {
             Errno::NOENT | Errno::NXIO | Errno::NODEV => Self::TunMissing,
@@ -386,7 +399,7 @@ fn owners(owner: Option<u32>, group: Option<u32>) -> String {
     }
 }
 
-fn a_kind(kind: Kind) -> &'static str {
+pub(crate) fn a_kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Macvtap => "a macvtap",
         Kind::Ipvtap => "an ipvtap",

@@ -7,6 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::error::named_node;
@@ -141,6 +142,30 @@ fn find_path(link: &Link, kind: Kind) -> Result<PathBuf, Error> {
         }
         (Err(_), Ok(_)) => Err(Error::NodeOfAnother { interface, node: usual, index, number }),
         (Err(_), Err(_)) => Err(Error::NodeMissing { interface, kind, node: usual, index, number }),
+    }
+}
+
+/// What keeps this process from the queues of a macvtap or ipvtap, as far as that shows without opening one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Obstacle {
+    /// In words, with the remedy.
+    pub(crate) error: String,
+    /// What makes the node, if it is missing.
+    pub(crate) command: Option<String>,
+}
+
+impl Obstacle {
+    /// `None` also if the sysfs here does not show the device, so that only a queue could tell which node is its.
+    pub(crate) fn of(link: &Link, kind: Kind) -> Option<Self> {
+        number(link).filter(|_| kind.is_on_another_interface())?;
+        let error = match find_path(link, kind) {
+            Err(error) => error,
+            Ok(node) => {
+                let errno = access(&node, Access::READ_OK | Access::WRITE_OK).err()?;
+                Error::NodePermission { interface: link.name, kind, node, errno }
+            }
+        };
+        Some(Self { error: error.to_string(), command: error.make_node() })
     }
 }
 

@@ -19,7 +19,9 @@ use rustix::io::Errno;
 
 pub use end::EndWatch;
 pub use error::Error;
+pub(crate) use error::a_kind;
 pub(crate) use known::offloads_of_kernel;
+pub(crate) use macvtap::Obstacle;
 pub use namespace::{InvalidNamespace, Namespace};
 pub(crate) use namespace::{find_in_named as find_in_named_namespaces, visit, visit_if};
 pub(crate) use open::Opening;

@@ -34,7 +34,7 @@ pub(super) fn verify_claim(
     }
     let strangers = tun.queues().saturating_sub(1);
     if strangers > 0 {
-        return Err(Error::InUse { interface, queues: strangers, holders: other_holders(interface) });
+        return Err(Error::InUse { interface, queues: strangers, holders: other_holders(interface, None) });
     }
     // Somebody who came and went may have left something.
     let as_said = tun.owner == options.owner && tun.group == options.group && !tun.persistent;

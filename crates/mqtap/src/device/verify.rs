@@ -1,10 +1,11 @@
 //! Whether a device is what it was opened as, and ours: the kernel keeps what others have set without a word, and others may come
 //! at any time.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::error::held_by;
 use super::{Error, TapDevice, setting};
+use crate::inspect::NamespaceId;
 use crate::link::{self, Holder, Link};
 use crate::name::InterfaceName;
 use crate::sys::{self, flag};
@@ -23,7 +24,7 @@ pub(super) fn verify(fd: BorrowedFd<'_>, interface: InterfaceName, wanted: u16) 
             interface,
             flag,
             state: if now.flags & bit != 0 { "on" } else { "off" },
-            holders: other_holders(interface),
+            holders: other_holders(interface, NamespaceId::of_device(fd)),
         }),
         None if now.name != interface.to_kernel() => Err(Error::Changed(interface)),
         None => Ok(()),
@@ -36,7 +37,12 @@ pub(super) fn verify_link(link: &Link) -> Result<(), Error> {
     let tun = link.tun.filter(|tun| tun.tap).ok_or(Error::Changed(interface))?;
     if tun.packet_information {
         let flag = "packet information (no IFF_NO_PI)";
-        return Err(Error::FlagKept { interface, flag, state: "on", holders: other_holders(interface) });
+        return Err(Error::FlagKept {
+            interface,
+            flag,
+            state: "on",
+            holders: other_holders(interface, None),
+        });
     }
     Ok(())
 }
@@ -58,11 +64,12 @@ pub(super) fn verify_joined(device: &TapDevice, exclusive: bool) -> Result<(), E
     }
     // Looked at before, and again now that nobody can come without seeing us.
     let strangers = all.saturating_sub(ours);
+    let others = || other_holders(interface, NamespaceId::of_device(device.queues[0].as_fd()));
     if exclusive && strangers > 0 {
-        return Err(Error::InUse { interface, queues: strangers, holders: other_holders(interface) });
+        return Err(Error::InUse { interface, queues: strangers, holders: others() });
     }
     if strangers > 0 {
-        let holders = other_holders(interface);
+        let holders = others();
         tracing::warn!(
             "{interface} is shared: {strangers} more of its queues are open{}; the kernel spreads the frames over all that \
              are attached",
@@ -78,8 +85,9 @@ pub(super) fn used_by_others(link: &Link, our_attached: u32) -> bool {
     link.tun.map_or(0, |tun| tun.attached_queues) > our_attached
 }
 
-pub(super) fn other_holders(interface: InterfaceName) -> Vec<Holder> {
-    let mut holders = link::holders(interface);
+/// In the calling thread's namespace if none is given.
+pub(super) fn other_holders(interface: InterfaceName, namespace: Option<NamespaceId>) -> Vec<Holder> {
+    let mut holders = link::holders_in(interface, namespace);
     holders.retain(|holder| holder.pid != std::process::id());
     holders
 }

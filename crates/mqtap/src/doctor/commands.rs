@@ -2,8 +2,10 @@
 
 use super::Wanted;
 use crate::account::{group_name, user_name};
+use crate::device::Namespace;
 use crate::inspect::{Holder, Tap};
 use crate::link::TunLink;
+use crate::name::InterfaceName;
 use crate::netdev::Qdisc;
 
 /// A line to be typed into a shell. Names come from others, and may have anything in them.
@@ -21,17 +23,54 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
+/// A command as it has to be typed for an interface of this namespace.
+pub(super) fn inside(namespace: Option<&Namespace>, command: String) -> String {
+    let (sudo, rest) = match command.strip_prefix("sudo ") {
+        Some(rest) => ("sudo ", rest),
+        None => ("", command.as_str()),
+    };
+    // Processes have no namespace here, nor has what is of the whole host.
+    let is_of_an_interface =
+        ["ip", "tc", "ethtool", "mqtap"].into_iter().any(|program| rest.split(' ').next() == Some(program));
+    match namespace {
+        Some(namespace) if is_of_an_interface => {
+            let entry = match namespace {
+                Namespace::Name(name) => line(["ip", "netns", "exec", name]),
+                other => line(["nsenter", &format!("--net={}", other.path().display())]),
+            };
+            format!("{sudo}{entry} {rest}")
+        }
+        _ => command,
+    }
+}
+
+/// A command for an interface, in a sentence.
+pub(super) fn quote(namespace: Option<&Namespace>, words: Vec<String>) -> String {
+    format!("`{}`", inside(namespace, line(words)))
+}
+
+/// A subcommand of mqtap for one interface, whose name may look like an option.
+pub(super) fn mqtap(subcommand: &str, name: InterfaceName, options: Vec<String>) -> Vec<String> {
+    let name = name.to_string();
+    let (before, after) =
+        if name.starts_with('-') { (None, Some(["--".to_owned(), name])) } else { (Some(name), None) };
+    let command = ["mqtap".to_owned(), subcommand.to_owned()];
+    command.into_iter().chain(before).chain(options).chain(after.into_iter().flatten()).collect()
+}
+
 /// The commands that make a tap again as it is, but for what is wanted and what `change` changes: what is decided when it is
 /// made, and what iproute2 cannot change on a tap that is there. The commands of one finding do not undo those of another.
 pub(super) fn remake(tap: &Tap, wanted: &Wanted, change: impl FnOnce(&mut TunLink)) -> [Vec<String>; 2] {
-    let name = tap.link.name.to_string();
+    let name = tap.link.name;
     let mut tun = tap.link.tun.unwrap_or_default();
     if let Some(queues) = wanted.queues {
         tun.multi_queue = queues > 1;
+    }
+    if wanted.queues.is_some() || wanted.vnet_header.is_some() {
         tun.vnet_header |= wanted.vnet_header();
     }
     change(&mut tun);
-    let mut words = vec!["mqtap".to_owned(), "create".to_owned(), name.clone()];
+    let mut words = Vec::new();
     let mut flag = |option: &str, is_on: bool| {
         if is_on {
             words.push(option.to_owned());
@@ -52,12 +91,13 @@ pub(super) fn remake(tap: &Tap, wanted: &Wanted, change: impl FnOnce(&mut TunLin
     set("--mtu", Some(tap.link.mtu.to_string()));
     let bridge = tap.master.as_ref().filter(|master| master.kind.as_deref() == Some("bridge"));
     set("--bridge", bridge.map(|bridge| bridge.name.to_string()));
-    let is_mq = tap.link.qdisc.as_deref() == Some(Qdisc::Mq.as_str());
+    // The kernel gives it to every tap that is made with several queues and brought up otherwise than by mqtap.
+    let is_mq = tun.multi_queue && tap.link.qdisc.as_deref() == Some(Qdisc::Mq.as_str());
     set("--qdisc", is_mq.then(|| Qdisc::Mq.as_str().to_owned()));
     if tap.link.up {
         words.push("--up".to_owned());
     }
-    [vec!["mqtap".to_owned(), "delete".to_owned(), name], words]
+    [mqtap("delete", name, Vec::new()), mqtap("create", name, words)]
 }
 
 /// What ends a process: its unit if it is a service, which else would start it again.
@@ -68,6 +108,11 @@ pub(super) fn stop(holder: &Holder) -> Vec<String> {
         }
         _ => vec!["kill".to_owned(), holder.pid.to_string()],
     }
+}
+
+/// The same, for a sentence.
+pub(super) fn stop_line(holder: &Holder) -> String {
+    quote(None, stop(holder))
 }
 
 /// A holder in words.
@@ -110,5 +155,27 @@ mod tests {
             assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
         }
         assert_eq!(line(["ip", "link", "del", "vm-1.0"]), "ip link del vm-1.0");
+    }
+
+    #[test]
+    fn a_name_is_no_option() {
+        let words = |name: &str| mqtap("create", name.parse().unwrap(), vec!["--up".to_owned()]).join(" ");
+        assert_eq!(words("tap0"), "mqtap create tap0 --up");
+        assert_eq!(words("-tap0"), "mqtap create --up -- -tap0");
+    }
+
+    #[test]
+    fn what_is_elsewhere_is_mended_there() {
+        let blue = Namespace::Name("blue".to_owned());
+        for (namespace, command, expected) in [
+            (None, "mqtap delete tap0", "mqtap delete tap0"),
+            (Some(&blue), "mqtap delete tap0", "ip netns exec blue mqtap delete tap0"),
+            (Some(&blue), "sudo mqtap doctor tap0", "sudo ip netns exec blue mqtap doctor tap0"),
+            (Some(&blue), "kill 7", "kill 7"),
+            (Some(&Namespace::Pid(7)), "tc qdisc show", "nsenter --net=/proc/7/ns/net tc qdisc show"),
+            (Some(&Namespace::Path("/run/a b".into())), "ip link", "nsenter '--net=/run/a b' ip link"),
+        ] {
+            assert_eq!(inside(namespace, command.to_owned()), expected);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::device::Namespace;
 use crate::name::InterfaceName;
 
 /// How bad it is.
@@ -102,6 +103,10 @@ ids! {
     HolderStopped = "holder-stopped",
     /// Several processes have queues of the tap.
     SeveralProcesses = "several-processes",
+    /// The device node of a macvtap or ipvtap cannot be used.
+    DeviceNode = "device-node",
+    /// What a macvtap or ipvtap stands on carries nothing.
+    LowerDown = "lower-down",
     /// A queue was opened in another namespace than the one in which the tap is now.
     OpenedElsewhere = "opened-elsewhere",
     /// Some holders could not be looked at.
@@ -193,6 +198,13 @@ impl Finding {
     /// Adds a command, given by its words.
     pub(super) fn command<T: AsRef<str>>(mut self, words: impl IntoIterator<Item = T>) -> Self {
         self.commands.push(super::commands::line(words));
+        self
+    }
+
+    /// Its commands are for what is in this namespace.
+    pub(super) fn inside(mut self, namespace: Option<&Namespace>) -> Self {
+        self.commands =
+            self.commands.into_iter().map(|command| super::commands::inside(namespace, command)).collect();
         self
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 
-use super::commands::{count, name, names, stop};
+use super::commands::{count, mqtap, name, names, stop, stop_line};
 use super::{Finding, Id, Severity};
 use crate::inspect::{Holder, Kind, NamespaceId, QueueState, Tap};
 
@@ -96,14 +96,24 @@ fn several_processes(tap: &Tap) -> Option<Finding> {
         tap.holders.iter().filter(|holder| holder.pid == pid).map(queue).collect()
     };
     // Queues that are inherited or passed on are in several processes, one of which has them all.
-    let main = tap.holders.iter().max_by_key(|holder| queues_of(holder.pid).len())?;
-    let its = queues_of(main.pid);
-    let other = tap.holders.iter().find(|holder| !its.contains(&queue(holder)))?;
+    let all: BTreeSet<_> = tap.holders.iter().map(queue).collect();
+    if all.is_empty() || tap.holders.iter().any(|holder| queues_of(holder.pid) == all) {
+        return None;
+    }
     let tap_name = tap.link.name;
     let summary = format!("several processes have queues of {tap_name}: {}", names(&tap.holders));
     let cause = "The kernel spreads frames over all attached queues, so that each process sees some flows and misses the others, and each may change the offloads and the header of all.";
     let finding = Finding::new(Id::SeveralProcesses, Severity::Warning, summary, cause);
-    Some(finding.advise("stop the one that should not be there").command(stop(other)))
+    // Which is the stranger, who runs the host knows.
+    let mut each: Vec<String> = Vec::new();
+    for holder in &tap.holders {
+        let has = count(queues_of(holder.pid).len() as u32, "queue");
+        let says = format!("{} of {} with {has}", stop_line(holder), name(holder));
+        if !each.contains(&says) {
+            each.push(says);
+        }
+    }
+    Some(finding.advise(format!("stop the one that should not be there: {}", each.join(", or "))))
 }
 
 fn stopped(tap: &Tap) -> Option<Finding> {
@@ -180,5 +190,6 @@ fn hidden(tap: &Tap) -> Option<Finding> {
     let summary = format!("{} of {} cannot be looked at", count(unseen + asked, "queue"), tap.link.name);
     let cause = "They are open in processes of other users, which this user may not look into. What a queue tells (header, send buffer, frames that wait) is missing here.";
     let finding = Finding::new(Id::HiddenHolders, Severity::Info, summary, cause);
-    Some(finding.command(["sudo", "mqtap", "doctor", tap.link.name.as_str()]))
+    let doctor = mqtap("doctor", tap.link.name, Vec::new());
+    Some(finding.command(std::iter::once("sudo".to_owned()).chain(doctor)))
 }

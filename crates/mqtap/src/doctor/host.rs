@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, getrlimit};
 
-use super::commands::count;
+use super::commands::{count, mqtap};
 use super::{Finding, Id, Severity};
 use crate::device::{self, Namespace, find_in_named_namespaces};
 use crate::features::{Access, Features, IoUring};
@@ -266,7 +266,7 @@ pub fn missing(name: InterfaceName, namespace: Option<&Namespace>) -> Finding {
     if let Some(there) = elsewhere.first() {
         return finding
             .advise(format!("there is one in the network namespace {}", elsewhere.join(", ")))
-            .command(["mqtap", "doctor", "--netns", there, name.as_str()]);
+            .commands([mqtap("doctor", name, vec!["--netns".to_owned(), there.clone()])]);
     }
     let others: Vec<String> = inspect::list(namespace)
         .unwrap_or_default()
@@ -278,5 +278,6 @@ pub fn missing(name: InterfaceName, namespace: Option<&Namespace>) -> Finding {
         true => finding.advise("there is no tap at all here"),
         false => finding.advise(format!("the taps here are {}", others.join(", "))),
     };
-    finding.command(["mqtap", "create", name.as_str(), "--multi-queue", "--vnet-hdr", "--owner", "USER"])
+    let options = ["--multi-queue", "--vnet-hdr", "--owner", "USER"].map(str::to_owned).to_vec();
+    finding.commands([mqtap("create", name, options)]).inside(namespace)
 }

@@ -39,7 +39,7 @@ pub use explain::{Cause, Explanation, explain, explanations};
 pub use finding::{Finding, Id, Severity};
 pub use host::{Host, examine_host, missing};
 
-use crate::device::Namespace;
+use crate::device::{Namespace, Obstacle};
 use crate::inspect::{self, Kind, Reads, Tap};
 use crate::link::LinkCounters;
 use crate::name::InterfaceName;
@@ -68,6 +68,10 @@ pub struct Sample {
     reads: BTreeMap<u32, Reads>,
     /// The counters once more, after all of this.
     later: LinkCounters,
+    /// What keeps this process from its queues, of a macvtap or ipvtap.
+    obstacle: Option<Obstacle>,
+    /// Where it was looked for.
+    namespace: Option<Namespace>,
 }
 
 /// A sample of one tap, of a network namespace (the caller's if `None`).
@@ -93,7 +97,15 @@ fn complete(taps: Vec<Tap>, namespace: Option<&Namespace>) -> Result<Vec<Sample>
     let later = inspect::counters(namespace)?;
     let samples = taps.into_iter().zip(reads);
     Ok(samples
-        .filter_map(|(tap, reads)| Some(Sample { later: *later.get(&tap.link.index)?, tap, reads }))
+        .filter_map(|(tap, reads)| {
+            Some(Sample {
+                later: *later.get(&tap.link.index)?,
+                obstacle: Obstacle::of(&tap.link, tap.kind),
+                tap,
+                reads,
+                namespace: namespace.cloned(),
+            })
+        })
         .collect())
 }
 
@@ -106,15 +118,16 @@ fn reads_of(tap: &Tap) -> BTreeMap<u32, Reads> {
 pub fn examine(before: Option<&Sample>, now: &Sample, wanted: &Wanted) -> Vec<Finding> {
     let tap = &now.tap;
     if tap.kind == Kind::Tun {
-        return vec![settings::not_a_tap(tap)];
+        return vec![settings::not_a_tap(tap).inside(now.namespace.as_ref())];
     }
     // One that was deleted and made again meanwhile is another.
     let before = before.filter(|before| before.tap.link.index == tap.link.index);
-    let mut findings = settings::examine(tap, wanted);
+    let place = now.namespace.as_ref();
+    let mut findings = settings::examine(tap, wanted, place);
     findings.extend(holders::examine(tap));
-    findings.extend(surroundings::examine(tap));
+    findings.extend(surroundings::examine(tap, now.obstacle.as_ref(), place));
     findings.extend(traffic::examine(before, now));
     // Equal ones stay as they are.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    findings.into_iter().map(|finding| finding.on(tap.link.name)).collect()
+    findings.into_iter().map(|finding| finding.on(tap.link.name).inside(place)).collect()
 }

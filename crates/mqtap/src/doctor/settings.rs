@@ -1,8 +1,8 @@
 //! How the device is made and set.
 
-use super::commands::{count, names, remake};
+use super::commands::{count, mqtap, names, quote, remake};
 use super::{Finding, Id, Severity, Wanted};
-use crate::device::MAX_QUEUES;
+use crate::device::{MAX_QUEUES, Namespace};
 use crate::inspect::Tap;
 use crate::link::TunLink;
 use crate::offload::Offloads;
@@ -16,12 +16,12 @@ pub(super) fn not_a_tap(tap: &Tap) -> Finding {
         .command(["mqtap", "create", name.as_str(), "--multi-queue", "--vnet-hdr", "--owner", "USER"])
 }
 
-pub(super) fn examine(tap: &Tap, wanted: &Wanted) -> Vec<Finding> {
+pub(super) fn examine(tap: &Tap, wanted: &Wanted, place: Option<&Namespace>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(tun) = tap.link.tun {
-        findings.extend(queue_count(tap, tun, wanted));
+        findings.extend(queue_count(tap, tun, wanted, place));
         findings.extend(flags_kept(tap, tun, *wanted));
-        findings.extend(vnet_header_lost(tap, tun, *wanted));
+        findings.extend(vnet_header_lost(tap, tun, *wanted, place));
         findings.extend(stale_offloads(tap, tun));
         findings.extend(no_owner(tap, tun, wanted));
     }
@@ -32,7 +32,7 @@ pub(super) fn examine(tap: &Tap, wanted: &Wanted) -> Vec<Finding> {
 }
 
 /// `IFF_MULTI_QUEUE` must be the same on each attach (drivers/net/tun.c: `tun_set_iff`).
-fn queue_count(tap: &Tap, tun: TunLink, wanted: &Wanted) -> Option<Finding> {
+fn queue_count(tap: &Tap, tun: TunLink, wanted: &Wanted, place: Option<&Namespace>) -> Option<Finding> {
     let name = tap.link.name;
     match (tun.multi_queue, wanted.queues) {
         (false, None | Some(2..)) => {
@@ -44,6 +44,12 @@ fn queue_count(tap: &Tap, tun: TunLink, wanted: &Wanted) -> Option<Finding> {
             };
             let cause = "It was made without `multi_queue`. Whoever asks for more than one queue gets EINVAL, which QEMU reports as \"could not configure /dev/net/tun\".";
             let finding = Finding::new(Id::SingleQueue, severity, summary, cause);
+            if wanted.queues.is_none() {
+                return Some(finding.advise(format!(
+                    "where more are wanted, {} says what to type",
+                    ask(tap, place, ["--queues", "N"])
+                )));
+            }
             Some(spare(tap, finding).commands(remake(tap, wanted, |tun| tun.multi_queue = true)))
         }
         (true, Some(1)) => {
@@ -69,18 +75,22 @@ fn queue_count(tap: &Tap, tun: TunLink, wanted: &Wanted) -> Option<Finding> {
     }
 }
 
-/// Says who has to end before the tap is made again.
+/// Says what is lost when the tap is made again, and who has to end before.
 fn spare(tap: &Tap, mut finding: Finding) -> Finding {
-    if tap.open_queues() == 0 {
-        return finding;
+    let mut advice: Vec<String> = finding.advice.take().into_iter().collect();
+    let port = if tap.link.master.is_some() { ", and VLANs and isolation of the port" } else { "" };
+    advice.push(format!("what else was set on it is lost (IP addresses, an alias, filters{port})"));
+    if tap.open_queues() > 0 {
+        let holders =
+            if tap.holders.is_empty() { "those who hold it".to_owned() } else { names(&tap.holders) };
+        advice.push(format!("stop {holders} first: who holds the tap loses it with this"));
     }
-    let holders = if tap.holders.is_empty() { "those who hold it".to_owned() } else { names(&tap.holders) };
-    let before = format!("stop {holders} first: who holds the tap loses it with this");
-    finding.advice = Some(match finding.advice.take() {
-        Some(advice) => format!("{advice}; {before}"),
-        None => before,
-    });
-    finding
+    finding.advise(advice.join("; "))
+}
+
+/// The question that has an answer with commands.
+fn ask(tap: &Tap, place: Option<&Namespace>, options: [&str; 2]) -> String {
+    quote(place, mqtap("doctor", tap.link.name, options.map(str::to_owned).to_vec()))
 }
 
 fn held_by(tap: &Tap) -> String {
@@ -116,17 +126,22 @@ fn flags_kept(tap: &Tap, tun: TunLink, wanted: Wanted) -> Option<Finding> {
 }
 
 /// The flags that a tap was made with are a default only: who opens it first changes them.
-fn vnet_header_lost(tap: &Tap, tun: TunLink, wanted: Wanted) -> Option<Finding> {
+fn vnet_header_lost(tap: &Tap, tun: TunLink, wanted: Wanted, place: Option<&Namespace>) -> Option<Finding> {
     if !tun.persistent || tap.open_queues() > 0 || tun.vnet_header || !wanted.vnet_header() {
         return None;
     }
     let name = tap.link.name;
     let severity = if wanted.vnet_header.is_some() { Severity::Warning } else { Severity::Info };
     let cause = "It was made so, or whoever opened it last did not ask for one: the first to open an idle tap changes the flags that it was made with. The next to open it decides again. Only those who look before they open, or are handed queues that somebody else opens, are misled.";
-    Some(
-        Finding::new(Id::VnetHeaderLost, severity, format!("{name} has no virtio-net header"), cause)
-            .commands(remake(tap, &wanted, |tun| tun.vnet_header = true)),
-    )
+    let finding =
+        Finding::new(Id::VnetHeaderLost, severity, format!("{name} has no virtio-net header"), cause);
+    if wanted.vnet_header.is_none() && wanted.queues.is_none() {
+        return Some(finding.advise(format!(
+            "where it matters, {} says what to type",
+            ask(tap, place, ["--vnet-hdr", "on"])
+        )));
+    }
+    Some(spare(tap, finding).commands(remake(tap, &wanted, |tun| tun.vnet_header = true)))
 }
 
 /// A persistent device keeps its offloads when its last queue is closed.

@@ -1,14 +1,18 @@
 //! The interface among others.
 
+use super::commands::{mqtap, quote};
 use super::{Finding, Id, Severity};
+use crate::device::{Namespace, Obstacle, a_kind};
 use crate::inspect::Tap;
 use crate::link::Link;
 
-pub(super) fn examine(tap: &Tap) -> Vec<Finding> {
+pub(super) fn examine(tap: &Tap, obstacle: Option<&Obstacle>, place: Option<&Namespace>) -> Vec<Finding> {
     let bridge = tap.master.as_ref().filter(|master| master.kind.as_deref() == Some("bridge"));
     [
         interface_down(tap),
-        leftover(tap),
+        leftover(tap, place),
+        obstacle.map(|obstacle| device_node(tap, obstacle)),
+        lower_down(tap),
         bridge.and_then(|bridge| bridge_mtu(tap, bridge)),
         bridge.and_then(|bridge| bridge_down(tap, bridge)),
     ]
@@ -37,7 +41,7 @@ fn interface_down(tap: &Tap) -> Option<Finding> {
 }
 
 /// A tap that nobody uses, and nobody prepared for use.
-fn leftover(tap: &Tap) -> Option<Finding> {
+fn leftover(tap: &Tap, place: Option<&Namespace>) -> Option<Finding> {
     let tun = tap.link.tun?;
     if !tun.persistent || tap.open_queues() > 0 || tap.link.up || tap.link.master.is_some() {
         return None;
@@ -51,11 +55,34 @@ fn leftover(tap: &Tap) -> Option<Finding> {
     let cause = format!(
         "It is persistent, down, on no bridge, and no queue of it is open: prepared for later, or left over. If it should be gone: `ip tuntap del` is treacherous, since it says nothing about a name that does not exist{flag}."
     );
-    Some(Finding::new(Id::Leftover, Severity::Info, format!("nobody uses {name}"), cause).command([
-        "mqtap",
-        "delete",
-        name.as_str(),
-    ]))
+    let finding = Finding::new(Id::Leftover, Severity::Info, format!("nobody uses {name}"), cause);
+    // Nothing to be typed unasked: somebody may have it prepared for later.
+    Some(finding.advise(format!("if it should be gone: {}", quote(place, mqtap("delete", name, Vec::new())))))
+}
+
+fn device_node(tap: &Tap, obstacle: &Obstacle) -> Finding {
+    let severity = if tap.holders.is_empty() { Severity::Error } else { Severity::Warning };
+    let summary = format!("this process cannot open queues of {}", tap.link.name);
+    let cause = format!("Queues of {} are opened by a device node in /dev.", a_kind(tap.kind));
+    let mut finding = Finding::new(Id::DeviceNode, severity, summary, cause).advise(obstacle.error.clone());
+    finding.commands.extend(obstacle.command.clone());
+    finding
+}
+
+fn lower_down(tap: &Tap) -> Option<Finding> {
+    let lower = tap.parent.as_ref().filter(|_| tap.kind.is_on_another_interface())?;
+    if !tap.link.up || lower.up && lower.carrier {
+        return None;
+    }
+    let (name, below) = (tap.link.name, lower.name);
+    let is = if lower.up { "has no carrier" } else { "is down" };
+    let summary = format!("{name} stands on {below}, which {is}");
+    let cause = format!("All that goes out of {name}, and comes to it from outside, passes {below}.");
+    let finding = Finding::new(Id::LowerDown, Severity::Warning, summary, cause);
+    Some(match lower.up {
+        true => finding.advise(format!("see to the cable, or to what {below} stands on in turn")),
+        false => finding.command(["ip", "link", "set", "dev", below.as_str(), "up"]),
+    })
 }
 
 fn bridge_mtu(tap: &Tap, bridge: &Link) -> Option<Finding> {

@@ -82,7 +82,8 @@ fn tap(holders: Vec<Holder>) -> Tap {
 }
 
 fn found(tap: Tap) -> Vec<Finding> {
-    let sample = Sample { later: tap.link.counters, tap, reads: BTreeMap::new() };
+    let sample =
+        Sample { later: tap.link.counters, tap, reads: BTreeMap::new(), obstacle: None, namespace: None };
     examine(None, &sample, &Wanted::default())
 }
 
@@ -110,7 +111,12 @@ fn a_parent_that_kept_its_childs_queues_is_no_stranger() {
     assert_eq!(found(tap(vec![holder(7, 3), holder(7, 4), kept])), []);
     let findings = found(tap(vec![holder(5, 20), holder(7, 3), holder(7, 4)]));
     assert_eq!((findings.len(), findings[0].id), (1, Id::SeveralProcesses));
-    assert_eq!(findings[0].commands, ["kill 5"], "the one with fewer queues");
+    let advice = findings[0].advice.as_ref().unwrap();
+    assert!(
+        advice.ends_with("`kill 5` of vmm5 (pid 5) with 1 queue, or `kill 7` of vmm7 (pid 7) with 2 queues"),
+        "{advice}"
+    );
+    assert!(findings[0].commands.is_empty(), "which is the stranger cannot be known");
 }
 
 #[test]
@@ -118,7 +124,8 @@ fn a_service_is_stopped_as_one() {
     let mut stray = holder(5, 20);
     stray.unit = Some("vpn.service".to_owned());
     let findings = found(tap(vec![stray, holder(7, 3), holder(7, 4)]));
-    assert_eq!(findings[0].commands, ["systemctl stop vpn.service"]);
+    let advice = findings[0].advice.as_ref().unwrap();
+    assert!(advice.contains("`systemctl stop vpn.service` of vmm5 (pid 5)"), "{advice}");
 }
 
 #[test]
@@ -168,7 +175,13 @@ fn what_mends_one_thing_leaves_the_other_mended() {
     let tun = tap.link.tun.as_mut().unwrap();
     (tun.multi_queue, tun.vnet_header, tun.persistent, tun.owner) = (false, false, true, None);
     let wanted = Wanted { queues: Some(4), vnet_header: Some(true) };
-    let alone = |tap: &Tap| Sample { tap: tap.clone(), reads: BTreeMap::new(), later: tap.link.counters };
+    let alone = |tap: &Tap| Sample {
+        tap: tap.clone(),
+        reads: BTreeMap::new(),
+        later: tap.link.counters,
+        obstacle: None,
+        namespace: None,
+    };
     let findings = examine(Some(&alone(&tap)), &alone(&tap), &wanted);
     let made: Vec<&String> = findings
         .iter()
@@ -187,7 +200,7 @@ fn frames_that_are_read_between_two_looks_are_no_complaint() {
     let sample = |tap: &Tap, sent| {
         let mut later = tap.link.counters;
         later.sent_frames = sent;
-        Sample { tap: tap.clone(), reads: BTreeMap::new(), later }
+        Sample { tap: tap.clone(), reads: BTreeMap::new(), later, obstacle: None, namespace: None }
     };
     let ids = |sent| {
         let findings = examine(Some(&sample(&before, 0)), &sample(&before, sent), &Wanted::default());

@@ -1,6 +1,6 @@
 //! What passes, and what does not.
 
-use super::commands::{count, name, names, stop};
+use super::commands::{count, name, names, stop_line};
 use super::{Finding, Id, Sample, Severity};
 use crate::inspect::{Holder, Kind};
 
@@ -94,11 +94,11 @@ fn not_read(before: &Sample, now: &Sample) -> Option<Finding> {
             who(),
         );
         let finding = Finding::new(Id::QueueNotRead, Severity::Error, summary, cause);
-        let finding = finding.advise("see that the guest has enabled as many queues as are attached (`ethtool -l` in the guest), and that its VMM is not paused");
-        return Some(match waiting.first() {
-            Some(holder) => finding.command(stop(holder)),
-            None => finding,
-        });
+        let mut advice = "see that the guest has enabled as many queues as are attached (`ethtool -l` in the guest), and that its VMM is not paused".to_owned();
+        if let Some(holder) = waiting.first() {
+            advice.push_str(&format!("; else stop it: {}", stop_line(holder)));
+        }
+        return Some(finding.advise(advice));
     }
     let first = waiting.first()?;
     if sent > 0 {
@@ -106,15 +106,15 @@ fn not_read(before: &Sample, now: &Sample) -> Option<Finding> {
     }
     let summary = format!("frames wait in {tap_name} and nobody reads them");
     let cause = format!(
-        "{} is attached and has not been read while I looked. The ring fills up, and then frames are dropped.{}",
-        count(waiting.len() as u32, "queue"),
+        "{} attached and {} not been read while I looked. The ring fills up, and then frames are dropped.{}",
+        if waiting.len() == 1 { "1 queue is".to_owned() } else { format!("{} queues are", waiting.len()) },
+        if waiting.len() == 1 { "has" } else { "have" },
         who()
     );
-    Some(
-        Finding::new(Id::QueueNotRead, Severity::Warning, summary, cause)
-            .advise("see whether the VMM is paused, or the guest's driver is not loaded; else stop it")
-            .command(stop(first)),
-    )
+    Some(Finding::new(Id::QueueNotRead, Severity::Warning, summary, cause).advise(format!(
+        "see whether the VMM is paused, or the guest's driver is not loaded; else stop it: {}",
+        stop_line(first)
+    )))
 }
 
 fn is_waiting(holder: &Holder) -> bool {

@@ -6,6 +6,7 @@ use super::NamespaceId;
 use super::proc::{self, Descriptor, Of};
 use super::queue::{self, Hidden, QueueState};
 use crate::link::Link;
+use crate::name::InterfaceName;
 
 /// A queue of an interface that a process has open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,19 +62,27 @@ impl Holders {
 
     /// Those of one interface of the namespace.
     pub(super) fn of(&self, link: &Link) -> Found {
-        let is_tun = link.tun.is_some();
-        let wanted = |of: &Of| match of {
-            Of::Tun(name) => is_tun && *name == link.name,
-            Of::Index(index) => !is_tun && *index == link.index,
-        };
+        match link.tun {
+            Some(_) => self.of_tun(link.name),
+            None => self.find(link.name, Of::Index(link.index)),
+        }
+    }
+
+    /// Those of a tap or tun of the namespace.
+    pub(super) fn of_tun(&self, name: InterfaceName) -> Found {
+        self.find(name, Of::Tun(name))
+    }
+
+    fn find(&self, name: InterfaceName, wanted: Of) -> Found {
+        let is_tun = matches!(wanted, Of::Tun(_));
         let mut found = Found::default();
         // A process has many queues, one after the other.
         let mut last: Option<Holder> = None;
-        for descriptor in self.descriptors.iter().filter(|descriptor| wanted(&descriptor.of)) {
+        for descriptor in self.descriptors.iter().filter(|descriptor| descriptor.of == wanted) {
             let former = last.take().filter(|last| last.pid == descriptor.pid);
             let Some(process) = former.or_else(|| process(descriptor.pid)) else { continue };
             last = Some(process.clone());
-            let Some(holder) = examine(descriptor, link, process) else { continue };
+            let Some(holder) = examine(descriptor, name, process) else { continue };
             match self.is_here(&holder, is_tun) {
                 Some(false) => found.namesakes.push(holder),
                 Some(true) | None => found.holders.push(holder),
@@ -114,10 +123,10 @@ fn process(pid: u32) -> Option<Holder> {
     })
 }
 
-fn examine(descriptor: &Descriptor, link: &Link, process: Holder) -> Option<Holder> {
+fn examine(descriptor: &Descriptor, name: InterfaceName, process: Holder) -> Option<Holder> {
     let &Descriptor { pid, fd, of, blocking } = descriptor;
     let queue = queue::look(pid, fd, of)?;
-    if queue.is_ok_and(|queue| queue.interface != link.name) {
+    if queue.is_ok_and(|queue| queue.interface != name) {
         // Renamed, or the number was given to something else, between two looks.
         return None;
     }

@@ -21,7 +21,7 @@ mod queue;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 pub use features::offloads_of;
@@ -94,6 +94,11 @@ impl NamespaceId {
     #[must_use]
     pub fn current() -> Option<Self> {
         Self::of(sys::thread_namespace().ok()?.as_fd())
+    }
+
+    /// That of the device of a queue. `None` before Linux 5.2, and with a user namespace that may not ask.
+    pub(crate) fn of_device(queue: BorrowedFd<'_>) -> Option<Self> {
+        Self::of(sys::device_namespace(queue).ok()?.as_fd())
     }
 
     /// The name that `ip netns` has for it, if any.
@@ -309,16 +314,7 @@ fn inside<T: Send>(
     visit(|| sys::enter_namespace(file.as_fd()), look, |errno| failed(errno.into()))
 }
 
-/// The descriptors of a tap with this name, in any namespace.
-pub(crate) fn descriptors_of(interface: InterfaceName) -> impl Iterator<Item = (u32, RawFd)> {
-    let wanted = proc::Of::Tun(interface);
-    proc::descriptors()
-        .into_iter()
-        .filter(move |descriptor| descriptor.of == wanted)
-        .map(|descriptor| (descriptor.pid, descriptor.fd))
-}
-
-/// The name of a process, empty if it is gone.
-pub(crate) fn command(pid: u32) -> String {
-    proc::command(pid).unwrap_or_default()
+/// Who has queues of a tap, given by its name in a namespace. Those of whom that cannot be told are among them.
+pub(crate) fn holders_of(interface: InterfaceName, here: Option<NamespaceId>) -> Vec<Holder> {
+    Holders::scan(here).of_tun(interface).holders
 }
