@@ -60,7 +60,11 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         if let Some(index) = index {
             object["ifindex"] = index.into();
         }
-        println!("{object}");
+        let done = match index {
+            Some(_) => format!("{name} was deleted"),
+            None => format!("there was no {name}"),
+        };
+        return exit::print_done(&format!("{object}\n"), &done);
     }
     ExitCode::SUCCESS
 }

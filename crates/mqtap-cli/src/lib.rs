@@ -1,5 +1,7 @@
 //! The `mqtap` command: what `main` runs, and its definition, from which man pages and shell completions are made.
 #![forbid(unsafe_code)]
+// `println!` panics where nobody reads what is printed, or the disk is full: see `output::print`.
+#![deny(clippy::print_stdout)]
 
 mod create;
 mod delete;

@@ -32,6 +32,11 @@ pub enum InvalidName {
     /// The kernel allows names that are no text.
     #[error("interface name \"{0}\" is not UTF-8; rename the interface")]
     NotText(String),
+    /// A pattern where a name is wanted.
+    #[error(
+        "{0:?} is a pattern, which stands for the name of a tap that is to be made, and this must be a name"
+    )]
+    IsPattern(String),
     /// A `%` that is not one `%d`.
     #[error("interface name pattern {0:?} must have exactly one %d, and no other %")]
     Pattern(String),
@@ -94,7 +99,11 @@ impl FromStr for InterfaceName {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let bytes = check(text)?;
         if text.contains('%') {
-            return Err(InvalidName::Pattern(text.to_owned()));
+            // No interface has a name with one (net/core/dev.c: `__dev_alloc_name`).
+            return Err(match text.parse::<NamePattern>() {
+                Ok(_) => InvalidName::IsPattern(text.to_owned()),
+                Err(_) => InvalidName::Character { name: text.to_owned(), character: '%' },
+            });
         }
         Ok(Self { bytes })
     }
@@ -214,6 +223,17 @@ impl From<NameRequest> for String {
     }
 }
 
+impl NameRequest {
+    /// A name that is asked for, or one that it could stand for.
+    pub(crate) fn example(self) -> String {
+        match self {
+            Self::Exact(name) => name.to_string(),
+            Self::Pattern(pattern) => pattern.as_str().replace("%d", "0"),
+            Self::KernelChoice => "tap0".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for NameRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -243,7 +263,11 @@ mod tests {
         for wrong in [".", ".."] {
             assert!(matches!(wrong.parse::<InterfaceName>(), Err(InvalidName::Reserved(_))));
         }
-        assert!(matches!("tap%d".parse::<InterfaceName>(), Err(InvalidName::Pattern(_))));
+        assert!(matches!("tap%d".parse::<InterfaceName>(), Err(InvalidName::IsPattern(_))));
+        assert!(matches!(
+            "tap%s".parse::<InterfaceName>(),
+            Err(InvalidName::Character { character: '%', .. })
+        ));
     }
 
     #[test]
@@ -251,6 +275,9 @@ mod tests {
         assert!(matches!("vm%d".parse(), Ok(NameRequest::Pattern(_))));
         for wrong in ["vm%d%d", "vm%s", "vm%", "%dvm%"] {
             assert!(matches!(wrong.parse::<NameRequest>(), Err(InvalidName::Pattern(_))), "{wrong:?}");
+        }
+        for (text, example) in [("vm%d", "vm0"), ("%dtap", "0tap"), ("tap7", "tap7")] {
+            assert_eq!(text.parse::<NameRequest>().unwrap().example(), example);
         }
     }
 

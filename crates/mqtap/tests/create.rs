@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 
 use mqtap::create::{CreateOptions, Created, Error, create, delete};
 use mqtap::netdev::Qdisc;
-use mqtap::{InterfaceName, Link, Links, Namespace, OpenOptions, TapDevice, device};
+use mqtap::{InterfaceName, Link, Links, NameRequest, Namespace, OpenOptions, TapDevice, device};
 use mqtap_test_support::{Elsewhere, TestResult, all_users_exist, eventually, ip};
 
 /// But for a queue that a process which another test has just started keeps until it is what it is to be.
@@ -131,9 +131,20 @@ fn trap_h_a_tap_is_made_and_deleted_in_its_namespace() -> TestResult {
 
 fn the_kernel_numbers_a_pattern() -> TestResult {
     for number in 0..3 {
-        let made = create(&CreateOptions { if_not_exists: true, ..options("vm%d") })?;
+        let made = create(&options("vm%d"))?;
         assert_eq!((made.link.name, made.new), (name(&format!("vm{number}")), true));
     }
+    // It would be another one each time, which nobody can mean by that.
+    let before = interfaces();
+    for (asked, piece) in [
+        ("vm%d".parse()?, "what the pattern vm%d stands for is new each time"),
+        (NameRequest::KernelChoice, "a tap that the kernel names is new each time"),
+    ] {
+        let error = create(&CreateOptions { if_not_exists: true, ..CreateOptions::new(asked) }).unwrap_err();
+        assert!(matches!(error, Error::NewEachTime(name) if name == asked), "{error}");
+        assert!(error.to_string().contains(piece), "{error}");
+    }
+    assert_eq!(interfaces(), before);
     Ok(())
 }
 

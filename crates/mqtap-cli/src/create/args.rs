@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum)]
     qdisc: Option<QdiscName>,
 
-    /// Be content with a tap that is there and is as asked for; say what differs if it is not.
+    /// Be content with a tap that is there and is as asked for; say what differs if it is not. For a name, not a pattern.
     #[arg(long)]
     if_not_exists: bool,
 
@@ -118,9 +118,7 @@ impl Arguments {
             if_not_exists: self.if_not_exists,
             ..CreateOptions::new(name)
         };
-        if options.qdisc == Some(Qdisc::Mq) && !options.multi_queue {
-            return Err(mqtap::create::Error::MqNeedsMultiQueue.to_string());
-        }
+        options.validate().map_err(|error| error.to_string())?;
         Ok(Request {
             owner: once("--owner", self.owner.as_ref(), "user", words.user)?,
             group: once("--group", self.group.as_ref(), "group", words.group)?,

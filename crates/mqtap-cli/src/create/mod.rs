@@ -6,7 +6,8 @@ mod owner;
 use std::process::ExitCode;
 
 use mqtap::account::{self, Account, AccountError};
-use mqtap::create::{CreateOptions, create};
+use mqtap::create::{CreateOptions, Created, create};
+use serde_json::Value;
 
 pub(crate) use args::Arguments;
 pub(crate) use args::words;
@@ -32,18 +33,22 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     let owner = owner.or_else(|| group.is_none().then(owner::default));
     let options = CreateOptions { owner, group, ..request.options };
     match create(&options) {
-        Ok(created) if arguments.json => {
-            let mut object = json::link(&created.link, created.bridge);
-            object.insert("created".to_owned(), created.new.into());
-            println!("{}", serde_json::Value::from(object));
-            ExitCode::SUCCESS
-        }
-        Ok(created) => {
-            println!("{}", created.link.name);
-            ExitCode::SUCCESS
-        }
+        Ok(created) => tell(&created, arguments.json),
         Err(error) => exit::failure(&error),
     }
+}
+
+fn tell(created: &Created, as_json: bool) -> ExitCode {
+    let name = created.link.name;
+    let text = if as_json {
+        let mut object = json::link(&created.link, created.bridge);
+        object.insert("created".to_owned(), created.new.into());
+        format!("{}\n", Value::from(object))
+    } else {
+        format!("{name}\n")
+    };
+    let done = if created.new { "was made" } else { "was there, as asked for" };
+    exit::print_done(&text, &format!("{name} {done}"))
 }
 
 /// An owner who is not in the group may not open the tap, and nobody else may.

@@ -27,8 +27,7 @@ use crate::{Error, descriptors, exit, guest_mac, status};
 
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     if arguments.print_capabilities {
-        println!("{}", serde_json::json!({ "type": "net", "features": [] }));
-        return ExitCode::SUCCESS;
+        return exit::print(&format!("{}\n", serde_json::json!({ "type": "net", "features": [] })));
     }
     let requests = match arguments.nics() {
         Ok(requests) => requests,

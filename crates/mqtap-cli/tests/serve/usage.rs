@@ -82,6 +82,11 @@ pub(crate) fn capabilities_are_printed() -> TestResult {
     let text = String::from_utf8(output.stdout)?;
     assert!(text.contains(r#""type":"net""#), "{text}");
     assert!(mqtap("--version")?.status.success());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mqtap"));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
+    let output = command.args(["serve", "--print-capabilities"]).stdout(full).output()?;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8(output.stderr)?, "error: cannot print: ENOSPC: No space left on device\n");
     Ok(())
 }
 

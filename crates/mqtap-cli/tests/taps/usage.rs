@@ -71,7 +71,9 @@ pub(crate) fn wrong_usage_is_2_and_makes_nothing() -> TestResult {
         ("create tap0 --qdisc mq", "the qdisc mq is for taps with several queues"),
         ("create tap0 --netns ..", "neither a name of a network namespace nor a path"),
         ("delete", "required arguments were not provided"),
-        ("delete tap%d", "exactly one %d"),
+        ("create tap%d --if-not-exists", "what the pattern tap%d stands for is new each time"),
+        ("delete tap%d", "\"tap%d\" is a pattern, which stands for the name of a tap that is to be made"),
+        ("delete tap%s", "has '%' in it"),
         ("del dev tun0 mode tun", "`mode tun` is for a tun"),
     ] {
         let said = mqtap(arguments)?;
@@ -122,6 +124,37 @@ pub(crate) fn deleting_says_who_had_it_open() -> TestResult {
     let said = mqtap("delete tap0")?.success()?;
     let holder = format!("(pid {}) had tap0 open", std::process::id());
     assert_eq!((said.stderr.matches(&holder).count(), &*said.stdout), (1, ""), "{said:?}");
+    Ok(())
+}
+
+/// What was done is done, whoever may have wanted to know.
+pub(crate) fn what_cannot_be_printed_is_done_all_the_same() -> TestResult {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full");
+    for (create, delete, name) in
+        [("create tap0", "delete tap0 --json", "tap0"), ("create tap1 --json", "delete tap1 --json", "tap1")]
+    {
+        for (arguments, done, is_there) in [(create, "was made", true), (delete, "was deleted", false)] {
+            let said = Said::of(command(arguments).stdout(full()?).output()?)?;
+            let expected =
+                format!("error: {name} {done}, but cannot print that: ENOSPC: No space left on device\n");
+            assert_eq!((said.status, said.stderr), (1, expected), "{arguments}");
+            assert_eq!(tap(name).is_ok(), is_there, "{arguments}");
+        }
+        // Who closes its end has seen enough.
+        for (arguments, is_there) in [(create, true), (delete, false)] {
+            let (reader, writer) = std::io::pipe()?;
+            drop(reader);
+            let said = Said::of(command(arguments).stdout(writer).output()?)?;
+            assert_eq!((said.status, &*said.stderr), (0, ""), "{arguments}");
+            assert_eq!(tap(name).is_ok(), is_there, "{arguments}");
+        }
+    }
+    let said = Said::of(command("create tap2 --if-not-exists").output()?)?.success()?;
+    assert_eq!(said.stdout, "tap2\n");
+    let said = Said::of(command("create tap2 --if-not-exists").stdout(full()?).output()?)?;
+    assert!(said.status == 1 && said.stderr.contains("tap2 was there"), "{said:?}");
+    let said = Said::of(command("delete tap3 --if-exists --json").stdout(full()?).output()?)?;
+    assert!(said.status == 1 && said.stderr.contains("there was no tap3"), "{said:?}");
     Ok(())
 }
 

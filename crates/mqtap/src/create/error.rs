@@ -4,7 +4,7 @@ use super::Differences;
 use crate::bridge;
 use crate::device;
 use crate::link;
-use crate::name::InterfaceName;
+use crate::name::{InterfaceName, NameRequest};
 
 /// Why a tap could not be made or deleted. Nothing was changed then.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,12 @@ pub enum Error {
         /// What the kernel calls its kind.
         kind: Option<String>,
     },
+    /// It may be there already, and has no name by which it could be found.
+    #[error(
+        "{} is new each time, so there is nothing to be content with if it exists; give a name, such as {}",
+        nameless(*.0), .0.example()
+    )]
+    NewEachTime(NameRequest),
     /// `mq` on a device with one queue.
     #[error("the qdisc mq is for taps with several queues; add multi_queue, or leave out the qdisc")]
     MqNeedsMultiQueue,
@@ -59,4 +65,12 @@ pub enum Error {
     /// The interface could not be looked at or changed.
     #[error(transparent)]
     Link(#[from] link::Error),
+}
+
+fn nameless(name: NameRequest) -> String {
+    match name {
+        NameRequest::Pattern(pattern) => format!("what the pattern {pattern} stands for"),
+        NameRequest::Exact(name) => name.to_string(),
+        NameRequest::KernelChoice => "a tap that the kernel names".to_owned(),
+    }
 }

@@ -69,7 +69,7 @@ pub struct CreateOptions {
     pub qdisc: Option<Qdisc>,
     /// Where: in the caller's network namespace if `None`.
     pub namespace: Option<Namespace>,
-    /// Be content with a tap of this name that is there and is as asked for.
+    /// Be content with a tap of this name that is there and is as asked for. Takes a name, not a pattern.
     pub if_not_exists: bool,
 }
 
@@ -91,6 +91,20 @@ impl CreateOptions {
             namespace: None,
             if_not_exists: false,
         }
+    }
+
+    /// Finds what can be seen to be wrong before anything is tried.
+    ///
+    /// # Errors
+    /// [`Error::MqNeedsMultiQueue`]; [`Error::NewEachTime`].
+    pub fn validate(&self) -> Result<(), Error> {
+        if self.qdisc == Some(Qdisc::Mq) && !self.multi_queue {
+            return Err(Error::MqNeedsMultiQueue);
+        }
+        if self.if_not_exists && !matches!(self.name, NameRequest::Exact(_)) {
+            return Err(Error::NewEachTime(self.name));
+        }
+        Ok(())
     }
 }
 
@@ -114,9 +128,7 @@ pub struct Created {
 /// # Errors
 /// See [`Error`]: each cause has its own.
 pub fn create(options: &CreateOptions) -> Result<Created, Error> {
-    if options.qdisc == Some(Qdisc::Mq) && !options.multi_queue {
-        return Err(Error::MqNeedsMultiQueue);
-    }
+    options.validate()?;
     in_namespace(options.namespace.as_ref(), || create_here(options))
 }
 
