@@ -107,7 +107,7 @@ pub trait Device {
     /// The bytes of `struct virtio_net_config`, for frontends that ask the backend for it.
     fn config(&self) -> Vec<u8>;
 
-    /// The frontend tells the MTU the guest sees, in bytes.
+    /// The frontend tells the MTU the guest sees, in bytes. Nothing of the host's is to be changed by it.
     ///
     /// # Errors
     /// If the device cannot carry frames of that size.

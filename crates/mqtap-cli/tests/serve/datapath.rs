@@ -196,13 +196,20 @@ pub(crate) fn a_busy_transmit_ring_leaves_receive_its_turn() -> TestResult {
     Err(format!("only {arrived} frames came in beside a flood").into())
 }
 
-pub(crate) fn an_mtu_of_a_frontend_goes_with_it() -> TestResult {
+pub(crate) fn an_mtu_of_a_frontend_changes_nothing_of_the_host() -> TestResult {
     let daemon = Daemon::start("tap,id=hn0,ifname=tap0", &["--mtu", "4000"])?;
     let mut driver = daemon.connect(DriverOptions::default())?;
-    driver.set_mtu(1280)?;
-    assert!(ip("link show tap0")?.contains("mtu 1280"));
-    drop(driver);
-    eventually("the MTU is the operator's again", || ip("link show tap0").unwrap().contains("mtu 4000"))
+    // The smallest there is would take IPv6 from the bridge that the tap is on.
+    for mtu in [68, 1280, 4000] {
+        driver.set_mtu(mtu)?;
+        assert!(ip("link show tap0")?.contains("mtu 4000"), "{mtu}");
+    }
+    assert!(driver.set_mtu(4001).is_err());
+    eventually("the remedy is said", || {
+        daemon.log_has("the guest is to have MTU 4001, and tap0 has 4000: set it with mtu=4001")
+    })?;
+    assert!(ip("link show tap0")?.contains("mtu 4000"));
+    Ok(())
 }
 
 pub(crate) fn large_frames_arrive_in_small_buffers() -> TestResult {

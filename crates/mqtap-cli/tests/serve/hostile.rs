@@ -5,8 +5,9 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use mqtap_driver::lies::{self, Expectation};
-use mqtap_driver::{Driver, DriverOptions, frames};
+use mqtap_driver::{Driver, DriverOptions, MemoryRegion, frames};
 use mqtap_test_support::{TestResult, eventually, patience};
+use mqtap_virtio::memory::SharedMemory;
 
 use super::daemon::{Daemon, address, in_kernel, layouts, settle};
 use super::datapath::{host_socket, path, received};
@@ -166,5 +167,70 @@ pub(crate) fn hostile_sessions_leak_no_descriptor() -> TestResult {
     }
     eventually("all descriptors are closed", || count() <= before)
         .map_err(|error| format!("{error}: {before} before, {} after", count()))?;
+    Ok(())
+}
+
+/// A region of its own, far from the driver's memory.
+pub(crate) fn far(number: u64, size: u64) -> MemoryRegion {
+    MemoryRegion {
+        guest_address: (1 << 40) + (number << 30),
+        size,
+        user_address: 0x1234_0000_0000 + (number << 30),
+        mmap_offset: 0,
+    }
+}
+
+pub(crate) fn a_broken_ring_lets_go_of_memory_that_is_taken_back() -> TestResult {
+    let daemon = Daemon::start("tap,id=hn0,ifname=tap0,queues=2", &[])?;
+    let mapped = || {
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", daemon.pid())).unwrap();
+        maps.lines().filter(|line| line.contains("mqtap-memory")).count()
+    };
+    let options =
+        DriverOptions { queue_pairs: 2, fill_receive: false, memory_slots: true, ..DriverOptions::default() };
+    let mut driver = daemon.connect(options)?;
+    let before = mapped();
+    for ring in 0..4 {
+        let (region, memory) = (far(ring, 1 << 20), SharedMemory::create(1 << 20)?);
+        driver.frontend().add_memory_region(region, memory.fd())?;
+        assert_eq!(mapped(), before + 1);
+        let ring = u16::try_from(ring)?;
+        driver.raw_ring(ring)?.set_available_index(40_000)?;
+        driver.raw_ring(ring)?.kick()?;
+        if ring % 2 == 1 {
+            assert!(driver.events(ring).wait_for_error(patience())?);
+        }
+        driver.frontend().remove_memory_region(region)?;
+        eventually("the region is unmapped", || mapped() == before)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn a_frontend_that_maps_all_it_can_hurts_nobody_else() -> TestResult {
+    let mut daemon = Daemon::start_many(&["tap,id=bad,ifname=tap0", "tap,id=good,ifname=tap1"], &[])?;
+    address("tap1", 1)?;
+    let socket = host_socket()?;
+    let mut bad = daemon.connect(DriverOptions { memory_slots: true, ..DriverOptions::default() })?;
+    let file = SharedMemory::create(1 << 46)?;
+    let (mut size, mut number) = (1 << 46, 0);
+    while size >= 1 << 20 {
+        // Each at another address, of which there are enough for sparse files.
+        let at = (1 << 48) * (number + 1);
+        let region = MemoryRegion { guest_address: at, size, user_address: at, mmap_offset: 0 };
+        match bad.frontend().add_memory_region(region, file.fd()) {
+            Ok(()) => number += 1,
+            Err(_) => size /= 2,
+        }
+    }
+    assert!(number > 10, "{number} regions");
+    eventually("it is said why", || daemon.log_has("the most a frontend may have here"))?;
+    let mut good =
+        Driver::connect(&daemon.socket(1), DriverOptions { memory_slots: true, ..DriverOptions::default() })?;
+    let (region, memory) = (far(1, 1 << 40), SharedMemory::create(1 << 40)?);
+    good.frontend().add_memory_region(region, memory.fd())?;
+    settle("tap1")?;
+    socket.send_to(b"fine", (Ipv4Addr::new(10, 9, 1, 2), 5000))?;
+    eventually("the other NIC goes on", || !received(&mut good, 1).unwrap().is_empty())?;
+    assert_eq!(daemon.has_ended(), None, "{}", daemon.log());
     Ok(())
 }

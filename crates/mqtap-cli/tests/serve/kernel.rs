@@ -139,15 +139,8 @@ pub(crate) fn memory_comes_and_goes_under_traffic() -> TestResult {
     Ok(())
 }
 
-/// A region of its own, far from the driver's memory.
 fn far(number: u64, size: u64) -> Result<(MemoryRegion, SharedMemory)> {
-    let region = MemoryRegion {
-        guest_address: (1 << 40) + (number << 30),
-        size,
-        user_address: 0x1234_0000_0000 + (number << 30),
-        mmap_offset: 0,
-    };
-    Ok((region, SharedMemory::create(size)?))
+    Ok((super::hostile::far(number, size), SharedMemory::create(size)?))
 }
 
 pub(crate) fn more_regions_than_the_kernel_takes_are_refused() -> TestResult {

@@ -97,8 +97,6 @@ pub(crate) fn announcements_leave_the_tap() -> TestResult {
     let before = packets();
     driver.announce(GUEST_MAC)?;
     assert_eq!(packets(), before + 1);
-    driver.set_mtu(4000)?;
-    assert!(ip("link show tap0")?.contains("mtu 4000"));
     Ok(())
 }
 
@@ -133,7 +131,8 @@ pub(crate) fn a_tap_that_is_shared_is_said_to_be() -> TestResult {
     let second = Daemon::start("tap,id=second,ifname=tap0,queues=3", &[])?;
     let warning =
         format!("tap0 is shared: 2 more of its queues are open; held by mqtap (pid {});", first.pid());
-    assert!(second.log_has(&warning), "{}", second.log());
+    eventually("the other holder is named", || second.log_has(&warning))
+        .map_err(|error| format!("{error}: {}", second.log()))?;
     assert!(!first.log_has("shared"), "{}", first.log());
     // Each line says of which NIC it is.
     let _driver = second.connect(DriverOptions { queue_pairs: 3, ..DriverOptions::default() })?;

@@ -57,7 +57,7 @@ fn both() -> Vec<Test> {
         every_pair_carries_frames_both_ways,
         variants_of_rings_carry_every_byte,
         pairs_that_are_not_enabled_get_nothing,
-        an_mtu_of_a_frontend_goes_with_it,
+        an_mtu_of_a_frontend_changes_nothing_of_the_host,
         large_frames_arrive_in_small_buffers,
         checksums_and_segmentation_are_left_to_the_other_end,
         a_tap_without_a_header_carries_frames,
@@ -77,6 +77,8 @@ fn both() -> Vec<Test> {
         descriptors_that_are_no_eventfds_are_refused,
         a_vanishing_memory_hurts_nobody_else,
         hostile_sessions_leak_no_descriptor,
+        a_broken_ring_lets_go_of_memory_that_is_taken_back,
+        a_frontend_that_maps_all_it_can_hurts_nobody_else,
     )
 }
 

@@ -81,7 +81,7 @@ impl<D: Device> Session<'_, D> {
         if size < needed {
             return Err(RequestError::LogTooSmall { size, needed });
         }
-        let log = Arc::new(DirtyLog::map(fd, offset, size)?);
+        let log = Arc::new(DirtyLog::map(fd, offset, size, self.table.budget())?);
         let before = self.log.replace(log);
         if !self.log_all {
             return Ok(());

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use mqtap_virtio::memory::{GuestMemory, Region, RegionLayout};
+use mqtap_virtio::memory::{Budget, GuestMemory, Region, RegionLayout};
 use rustix::fs::fstat;
 
 use super::RequestError;
@@ -24,9 +24,9 @@ struct Slot {
 }
 
 impl Slot {
-    fn map(layout: RegionLayout, fd: OwnedFd) -> Result<Slot, RequestError> {
+    fn map(layout: RegionLayout, fd: OwnedFd, budget: &Budget) -> Result<Slot, RequestError> {
         let file = file_id(layout, &fd)?;
-        Ok(Slot { region: Arc::new(Region::map(fd, layout)?), file })
+        Ok(Slot { region: Arc::new(Region::map(fd, layout, budget)?), file })
     }
 
     /// Whether this is the same memory at the same place, still whole.
@@ -45,6 +45,8 @@ pub(super) struct MemoryTable {
     slots: Vec<Slot>,
     /// QEMU 7.2 removes a region once for each queue pair; these were removed and may be again.
     removed: VecDeque<RegionLayout>,
+    /// What the frontend may have mapped, in all of its tables.
+    budget: Budget,
 }
 
 impl MemoryTable {
@@ -54,10 +56,14 @@ impl MemoryTable {
             let file = file_id(*layout, &fd)?;
             match self.slots.iter().find(|slot| slot.is(*layout, file)) {
                 Some(slot) => Ok(slot.clone()),
-                None => Slot::map(*layout, fd),
+                None => Slot::map(*layout, fd, &self.budget),
             }
         });
-        Ok(MemoryTable { slots: slots.collect::<Result<_, _>>()?, removed: VecDeque::new() })
+        Ok(MemoryTable {
+            slots: slots.collect::<Result<_, _>>()?,
+            removed: VecDeque::new(),
+            budget: self.budget.clone(),
+        })
     }
 
     /// A table with one region more (`ADD_MEM_REG`), or `None` if it is there already.
@@ -70,7 +76,7 @@ impl MemoryTable {
             return Err(RequestError::NoFreeSlot { max: MAX_SLOTS });
         }
         let mut table = self.clone();
-        table.slots.push(Slot::map(layout, fd)?);
+        table.slots.push(Slot::map(layout, fd, &self.budget)?);
         table.removed.retain(|removed| !same_place(*removed, layout));
         Ok(Some(table))
     }
@@ -88,6 +94,11 @@ impl MemoryTable {
             table.removed.pop_front();
         }
         Ok(Some(table))
+    }
+
+    /// What the frontend may have mapped.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// The memory of the table; `None` if there is none.

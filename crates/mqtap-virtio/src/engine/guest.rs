@@ -20,9 +20,11 @@ pub(crate) fn copy_to_chain(batch: &Batch, chain: &Chain, mut offset: usize, mut
         }
         let n = bytes.len().min(iovec.len() - offset);
         // SAFETY: `offset + n <= iovec.len()`, and the iovec points to that many bytes of guest memory, which stays
-        // mapped while `batch` is borrowed (see the module). The guest may write there at the same time; whatever it
-        // then finds is its own doing, and nothing here reads the bytes back. `bytes` is our own memory and so does not
-        // overlap.
+        // mapped while `batch` is borrowed (see the module). The guest may write there at the same time, and so may another
+        // worker if the guest has given one buffer to two of its queue pairs: to the compiler the two are the same, memory
+        // that came from outside through an address of `mmap`, which the copy only stores to and draws no conclusion
+        // from. What the guest then finds is its own doing, and nothing here reads the bytes back. `bytes` is our own
+        // memory and so does not overlap.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), iovec.ptr().add(offset), n) };
         bytes = &bytes[n..];
         offset = 0;

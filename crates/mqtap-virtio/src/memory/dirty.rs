@@ -8,7 +8,8 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 
 use super::Error;
-use super::region::Mapping;
+use super::budget::Budget;
+use super::region::{Mapping, NoMapping, NotMemory, page_of};
 
 /// log2 of `VHOST_LOG_PAGE`, the bytes one bit stands for, whatever the machine's page size.
 const LOG_PAGE_SHIFT: u32 = 12;
@@ -25,12 +26,13 @@ impl DirtyLog {
     /// Maps the log: `size` bytes (8 pages each) from `offset` in the file.
     ///
     /// # Errors
-    /// [`Error::LogBeyondFile`] if the file does not hold it, [`Error::MapLog`] if the kernel refuses.
+    /// [`Error::LogBeyondFile`] if the file does not hold it; [`Error::MapLog`] if the kernel refuses, with ENOMEM if the budget
+    /// does, and EACCES if it is not memory.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the descriptor is closed here: the mapping keeps the memory"
     )]
-    pub fn map(fd: OwnedFd, offset: u64, size: u64) -> Result<DirtyLog, Error> {
+    pub fn map(fd: OwnedFd, offset: u64, size: u64, budget: &Budget) -> Result<DirtyLog, Error> {
         let map_error = |errno| Error::MapLog { offset, size, errno };
         let stat = fstat(&fd).map_err(map_error)?;
         let file_size = u64::try_from(stat.st_size).unwrap_or(0);
@@ -39,10 +41,15 @@ impl DirtyLog {
             return Err(Error::LogBeyondFile { offset, size, file_size });
         }
         let size_here = usize::try_from(size).map_err(|_| map_error(Errno::OVERFLOW))?;
-        let mut mapping = Mapping::new(&fd, &stat, offset, size)
-            .map_err(map_error)?
-            .ok_or(Error::LogBeyondFile { offset, size, file_size })?;
-        mapping.guard().ok_or(map_error(Errno::NOMEM))?;
+        let page = page_of(&fd, &stat).map_err(|why| match why {
+            NotMemory::Unknown(errno) => map_error(errno),
+            NotMemory::Type(_) | NotMemory::FileSystem(_) => map_error(Errno::ACCESS),
+        })?;
+        let mapping = Mapping::new(&fd, page, offset, size, budget).map_err(|why| match why {
+            NoMapping::Wraps => Error::LogBeyondFile { offset, size, file_size },
+            NoMapping::Budget(_) | NoMapping::Unguarded => map_error(Errno::NOMEM),
+            NoMapping::Refused(errno) => map_error(errno),
+        })?;
         Ok(DirtyLog { mapping, size: size_here })
     }
 

@@ -46,6 +46,28 @@ pub enum Error {
         /// `st_mode & S_IFMT`.
         kind: u32,
     },
+    /// A file whose pages may be long in coming: every access would hold up other guests.
+    #[error(
+        "memory region {layout} is on a file system that is not taken for memory (type {magic:#x} of statfs(2)); share guest RAM as a memfd, or as a file on tmpfs, hugetlbfs, ext4, xfs, btrfs or f2fs"
+    )]
+    FileSystem {
+        /// The region as announced.
+        layout: RegionLayout,
+        /// `f_type` of `statfs(2)`.
+        magic: u64,
+    },
+    /// The frontend, or all together, would have too much mapped.
+    #[error(
+        "cannot map memory region {layout}: with it there would be more than {bytes:#x} bytes, or more than {mappings} mappings, which is the most a frontend may have here (or all of them together)"
+    )]
+    OverBudget {
+        /// The region as announced.
+        layout: RegionLayout,
+        /// The most there may be, bytes.
+        bytes: u64,
+        /// The most mappings.
+        mappings: usize,
+    },
     /// `fstat` on the descriptor failed.
     #[error("cannot inspect the file of memory region {layout}: {}", errno_name(*.errno))]
     Inspect {

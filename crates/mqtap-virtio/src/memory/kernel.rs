@@ -22,8 +22,8 @@ impl GuestMemory {
         });
         let regions = regions.collect();
         // SAFETY: each region is mapped from `host()` on for its size, readable and writable, until its last owner is dropped,
-        // and the clone of `self` is one. This process reads and writes guest memory by atomic operations and system calls only
-        // (see the module's documentation), since the guest writes there at any moment, too.
+        // and the clone of `self` is one. This process reads guest memory by atomic operations and system calls only, and makes
+        // no reference to it (see the module's documentation), since the guest writes there at any moment, too.
         unsafe { MemoryTable::new(regions, Arc::new(self.clone())) }
     }
 }

@@ -22,6 +22,7 @@
 //! ```
 
 mod access;
+mod budget;
 mod dirty;
 mod error;
 mod kernel;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub(crate) use access::copy_from_guest;
+pub use budget::Budget;
 pub use dirty::DirtyLog;
 pub use error::Error;
 pub use region::{Region, RegionLayout, SharedMemory};

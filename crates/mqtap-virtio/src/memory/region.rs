@@ -4,11 +4,12 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use rustix::fs::{FileType, MemfdFlags, Stat, fstat, ftruncate, memfd_create};
+use rustix::fs::{FileType, MemfdFlags, Stat, fstat, fstatfs, ftruncate, memfd_create};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::Error;
+use super::budget::{Budget, Lease, Limit};
 use super::truncation::{self, Slot};
 
 /// Where a region is for the guest, for the frontend, and in its file: one entry of the vhost-user
@@ -38,39 +39,48 @@ impl fmt::Display for RegionLayout {
 /// A shared mapping of part of a file; unmapped on drop.
 #[derive(Debug)]
 pub(super) struct Mapping {
-    /// Start of the mapping: a multiple of `page`.
+    /// Start of the mapping: a multiple of the file's page.
     base: NonNull<u8>,
-    /// Length of the mapping: a multiple of `page`.
+    /// Length of the mapping: a multiple of the file's page.
     len: usize,
-    /// The page size of the file: larger than the machine's for hugetlbfs.
-    page: usize,
     /// Where the asked-for offset is in the mapping.
     skip: usize,
     /// Our entry in the table of the SIGBUS handler.
     slot: Option<&'static Slot>,
+    /// What it takes of its frontend's budget, as long as it is mapped.
+    _lease: Lease,
+}
+
+/// Why there is no mapping.
+#[derive(Debug)]
+pub(super) enum NoMapping {
+    /// The numbers do not fit an address space.
+    Wraps,
+    /// It is more than a frontend, or all of them, may have.
+    Budget(Limit),
+    /// The SIGBUS handler's table is full.
+    Unguarded,
+    /// The kernel refuses.
+    Refused(Errno),
 }
 
 impl Mapping {
-    /// Maps `size` bytes from `offset`. `Ok(None)` if the numbers do not fit an address space.
-    ///
-    /// hugetlbfs wants offset and length in multiples of its page; `st_blksize` is that page. Other
-    /// file systems may report larger sizes than they need, which does no harm: more is mapped
-    /// than is used.
-    pub(super) fn new(fd: impl AsFd, stat: &Stat, offset: u64, size: u64) -> Result<Option<Mapping>, Errno> {
-        let machine_page = rustix::param::page_size() as u64;
-        let page = u64::try_from(stat.st_blksize)
-            .ok()
-            .filter(|block| block.is_power_of_two() && *block <= MAX_HUGE_PAGE)
-            .map_or(machine_page, |block| block.max(machine_page));
+    /// Maps `size` bytes from `offset`, in pages of the file's size (see [`page_of`]).
+    pub(super) fn new(
+        fd: impl AsFd,
+        page: u64,
+        offset: u64,
+        size: u64,
+        budget: &Budget,
+    ) -> Result<Mapping, NoMapping> {
         let start = offset & !(page - 1);
         let len = offset
             .checked_add(size)
             .and_then(|end| end.checked_next_multiple_of(page))
             .map(|end| end - start)
             .filter(|len| *len <= isize::MAX as u64 && start <= i64::MAX as u64);
-        let Some(len) = len else {
-            return Ok(None);
-        };
+        let len = len.ok_or(NoMapping::Wraps)?;
+        let lease = budget.lease(len).map_err(NoMapping::Budget)?;
         let (len, page, skip) = (len as usize, page as usize, (offset - start) as usize);
         // SAFETY: a new mapping at an address the kernel chooses touches no memory of ours.
         let base = unsafe {
@@ -82,16 +92,17 @@ impl Mapping {
                 fd,
                 start,
             )
-        }?;
-        let base = NonNull::new(base.cast::<u8>()).ok_or(Errno::NOMEM)?;
-        Ok(Some(Mapping { base, len, page, skip, slot: None }))
-    }
-
-    /// Enters the mapping in the SIGBUS handler's table; `None` if that is full.
-    pub(super) fn guard(&mut self) -> Option<()> {
-        let slot = truncation::register(self.base.addr().get(), self.len, self.page)?;
-        self.slot = Some(slot);
-        Some(())
+        }
+        .map_err(NoMapping::Refused)?;
+        let base = NonNull::new(base.cast::<u8>()).ok_or(NoMapping::Refused(Errno::NOMEM))?;
+        let mut mapping = Mapping { base, len, skip, slot: None, _lease: lease };
+        // What the SIGBUS handler relies on. The kernel places huge pages so.
+        if !base.addr().get().is_multiple_of(page) {
+            return Err(NoMapping::Refused(Errno::INVAL));
+        }
+        let slot = truncation::register(base.addr().get(), len, page).ok_or(NoMapping::Unguarded)?;
+        mapping.slot = Some(slot);
+        Ok(mapping)
     }
 
     /// The byte at the asked-for offset.
@@ -105,8 +116,56 @@ impl Mapping {
     }
 }
 
-/// The largest page any architecture has; beyond it `st_blksize` is not a page size.
-const MAX_HUGE_PAGE: u64 = 16 << 30;
+/// Why a descriptor is not taken for memory.
+#[derive(Debug)]
+pub(super) enum NotMemory {
+    /// It is of another type (`st_mode & S_IFMT`).
+    Type(u32),
+    /// It is a file of a file system of which pages may be long in coming, or not come (`f_type` of `statfs(2)`).
+    FileSystem(u64),
+    /// It cannot be looked at.
+    Unknown(Errno),
+}
+
+/// Bytes that are mapped at once of a file that may be memory: a page, which hugetlbfs has larger ones of.
+///
+/// An access to the memory must end: whoever touches it holds up others meanwhile. So it is the kernel's own memory, a DAX device,
+/// or a file of a file system on disks of this machine. Not FUSE, whose pages come when a process of anybody's likes, and no
+/// network's; nor what may stand on these, as overlayfs.
+pub(super) fn page_of(fd: impl AsFd, stat: &Stat) -> Result<u64, NotMemory> {
+    /// include/uapi/linux/magic.h, fs/xfs/xfs_super.h, fs/hugetlbfs: the first is huge pages.
+    const HUGETLBFS: u64 = 0x9584_58f6;
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    const EXT4: u64 = 0xef53;
+    const XFS: u64 = 0x5846_5342;
+    const BTRFS: u64 = 0x9123_683e;
+    const F2FS: u64 = 0xf2f5_2010;
+    let page = rustix::param::page_size() as u64;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {
+            let system = fstatfs(&fd).map_err(NotMemory::Unknown)?;
+            // 32 bits everywhere, and negative in some types.
+            match system.f_type as u64 & 0xffff_ffff {
+                HUGETLBFS => u64::try_from(system.f_bsize)
+                    .ok()
+                    .filter(|huge| huge.is_power_of_two() && *huge >= page)
+                    .ok_or(NotMemory::FileSystem(HUGETLBFS)),
+                TMPFS | RAMFS | EXT4 | XFS | BTRFS | F2FS => Ok(page),
+                other => Err(NotMemory::FileSystem(other)),
+            }
+        }
+        FileType::CharacterDevice if is_dax(stat) => Ok(page),
+        kind => Err(NotMemory::Type(kind.as_raw_mode())),
+    }
+}
+
+/// Documentation/ABI/testing/sysfs-bus-dax.
+fn is_dax(stat: &Stat) -> bool {
+    let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    std::fs::read_link(format!("/sys/dev/char/{major}:{minor}/subsystem"))
+        .is_ok_and(|subsystem| subsystem.file_name().is_some_and(|name| name == "dax"))
+}
 
 impl Drop for Mapping {
     fn drop(&mut self) {
@@ -140,13 +199,13 @@ impl Region {
     /// [`super::guard_against_truncation`] is for.
     ///
     /// # Errors
-    /// Sizes and addresses that are empty, wrap or exceed the file; a descriptor that is not memory;
-    /// whatever `mmap(2)` says (`EACCES` for a read-only descriptor, for one).
+    /// Sizes and addresses that are empty, wrap or exceed the file; a descriptor that is not memory, or is a file of FUSE or of
+    /// a network; more than the budget has; whatever `mmap(2)` says (`EACCES` for a read-only descriptor, for one).
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the descriptor is closed here: the mapping keeps the memory"
     )]
-    pub fn map(fd: OwnedFd, layout: RegionLayout) -> Result<Region, Error> {
+    pub fn map(fd: OwnedFd, layout: RegionLayout, budget: &Budget) -> Result<Region, Error> {
         if layout.size == 0 {
             return Err(Error::EmptyRegion { layout });
         }
@@ -157,24 +216,26 @@ impl Region {
             return Err(Error::RegionWraps { layout });
         }
         let stat = fstat(&fd).map_err(|errno| Error::Inspect { layout, errno })?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => {
-                let file_size = u64::try_from(stat.st_size).unwrap_or(0);
-                let end = layout.mmap_offset.checked_add(layout.size);
-                if end.is_none_or(|end| end > file_size) {
-                    return Err(Error::BeyondFile { layout, file_size });
-                }
-            }
-            // A DAX device has no size to compare with.
-            FileType::CharacterDevice => {}
-            kind => {
-                return Err(Error::NotMemory { layout, kind: kind.as_raw_mode() });
+        let page = page_of(&fd, &stat).map_err(|why| match why {
+            NotMemory::Type(kind) => Error::NotMemory { layout, kind },
+            NotMemory::FileSystem(magic) => Error::FileSystem { layout, magic },
+            NotMemory::Unknown(errno) => Error::Inspect { layout, errno },
+        })?;
+        // A DAX device has no size to compare with.
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            let file_size = u64::try_from(stat.st_size).unwrap_or(0);
+            let end = layout.mmap_offset.checked_add(layout.size);
+            if end.is_none_or(|end| end > file_size) {
+                return Err(Error::BeyondFile { layout, file_size });
             }
         }
-        let mut mapping = Mapping::new(&fd, &stat, layout.mmap_offset, layout.size)
-            .map_err(|errno| Error::Map { layout, errno })?
-            .ok_or(Error::RegionWraps { layout })?;
-        mapping.guard().ok_or(Error::TooManyRegions { layout, limit: truncation::SLOTS })?;
+        let mapping = Mapping::new(&fd, page, layout.mmap_offset, layout.size, budget);
+        let mapping = mapping.map_err(|why| match why {
+            NoMapping::Wraps => Error::RegionWraps { layout },
+            NoMapping::Budget(Limit { bytes, mappings }) => Error::OverBudget { layout, bytes, mappings },
+            NoMapping::Unguarded => Error::TooManyRegions { layout, limit: truncation::SLOTS },
+            NoMapping::Refused(errno) => Error::Map { layout, errno },
+        })?;
         Ok(Region { mapping, layout })
     }
 
@@ -245,6 +306,6 @@ impl SharedMemory {
             size: self.size,
             errno: Errno::from_io_error(&error).unwrap_or(Errno::MFILE),
         })?;
-        Region::map(fd, layout)
+        Region::map(fd, layout, &Budget::new())
     }
 }

@@ -1,6 +1,6 @@
 //! Memory of our own, in pages that the system provides when they are first used.
 
-use std::alloc::{Layout, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
@@ -17,19 +17,28 @@ unsafe impl Zero for u8 {}
 
 /// So many values, zeros at first, that take no more memory than the part of them that was touched.
 ///
-/// The allocator makes no such promise: what it hands out again it has to fill with zeros, and that touches all of it.
+/// The allocator makes no such promise: what it hands out again it has to fill with zeros, and that touches all of it. It is
+/// asked only where the kernel gives no mapping: a process has so many.
 #[derive(Debug)]
 pub(crate) struct Scratch<T: Zero> {
     base: NonNull<T>,
     count: usize,
+    source: Source,
+}
+
+/// Whose memory it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Kernel,
+    Allocator,
 }
 
 impl<T: Zero> Scratch<T> {
-    /// Room for `count` values. Without the address space for it, the process ends, as after any allocation that fails.
+    /// Room for `count` values. Without the memory for it, the process ends, as after any allocation that fails.
     pub(crate) fn new(count: usize) -> Scratch<T> {
         let Ok(layout) = Layout::array::<T>(count) else { handle_alloc_error(Layout::new::<T>()) };
         if layout.size() == 0 {
-            return Scratch { base: NonNull::dangling(), count: 0 };
+            return Scratch { base: NonNull::dangling(), count: 0, source: Source::Allocator };
         }
         // SAFETY: a new mapping at an address the kernel chooses touches no memory of ours.
         let base = unsafe {
@@ -42,7 +51,17 @@ impl<T: Zero> Scratch<T> {
         };
         // Pages are aligned for whatever may be in them.
         match base.ok().and_then(|base| NonNull::new(base.cast())) {
-            Some(base) => Scratch { base, count },
+            Some(base) => Scratch { base, count, source: Source::Kernel },
+            None => Self::allocated(count, layout),
+        }
+    }
+
+    /// The same from the allocator.
+    fn allocated(count: usize, layout: Layout) -> Scratch<T> {
+        // SAFETY: the layout has a size.
+        let base = unsafe { alloc_zeroed(layout) };
+        match NonNull::new(base.cast()) {
+            Some(base) => Scratch { base, count, source: Source::Allocator },
             None => handle_alloc_error(layout),
         }
     }
@@ -52,7 +71,7 @@ impl<T: Zero> Deref for Scratch<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `count` values are mapped at `base`, zeroed by the kernel and so valid, and only this owner reaches them.
+        // SAFETY: `count` values are at `base`, zeroed to begin with and so valid, and only this owner reaches them.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.count) }
     }
 }
@@ -66,15 +85,23 @@ impl<T: Zero> DerefMut for Scratch<T> {
 
 impl<T: Zero> Drop for Scratch<T> {
     fn drop(&mut self) {
-        if self.count > 0 {
-            // SAFETY: our own mapping, to which no reference is left. It cannot fail: base and length are those of the
-            // mapping.
-            let _ = unsafe { munmap(self.base.as_ptr().cast(), size_of::<T>() * self.count) };
+        let size = size_of::<T>() * self.count;
+        match (self.source, Layout::array::<T>(self.count)) {
+            _ if size == 0 => {}
+            (Source::Kernel, _) => {
+                // SAFETY: our own mapping, to which no reference is left. It cannot fail: base and length are those of the
+                // mapping.
+                let _ = unsafe { munmap(self.base.as_ptr().cast(), size) };
+            }
+            // SAFETY: allocated with this layout, and no reference is left.
+            (Source::Allocator, Ok(layout)) => unsafe { dealloc(self.base.as_ptr().cast(), layout) },
+            // It had a layout when it was made.
+            (Source::Allocator, Err(_)) => {}
         }
     }
 }
 
-// SAFETY: the mapping belongs to the process, not to a thread, and to this owner alone.
+// SAFETY: the memory belongs to the process, not to a thread, and to this owner alone.
 unsafe impl<T: Zero + Send> Send for Scratch<T> {}
 // SAFETY: a shared `Scratch` gives shared values and nothing else.
 unsafe impl<T: Zero + Sync> Sync for Scratch<T> {}
@@ -83,7 +110,7 @@ unsafe impl<T: Zero + Sync> Sync for Scratch<T> {}
 mod tests {
     use std::os::unix::fs::FileExt as _;
 
-    use super::Scratch;
+    use super::{Layout, Scratch};
 
     #[test]
     fn it_is_zero_and_keeps_what_is_written() {
@@ -92,6 +119,10 @@ mod tests {
         scratch[99_999] = 7;
         assert_eq!((scratch.len(), scratch[99_999]), (100_000, 7));
         assert!(Scratch::<u8>::new(0).is_empty());
+        let mut scratch = Scratch::<u8>::allocated(1000, Layout::array::<u8>(1000).unwrap());
+        assert!(scratch.iter().all(|&byte| byte == 0));
+        scratch.fill(7);
+        assert_eq!(scratch[999], 7);
     }
 
     /// Pages that the system has provided (Documentation/admin-guide/mm/pagemap.rst).

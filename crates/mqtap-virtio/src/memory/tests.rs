@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use rustix::fs::{fstat, ftruncate};
+use rustix::fs::ftruncate;
 
 use super::*;
 
@@ -34,7 +34,7 @@ fn two_mappings_of_one_file_are_the_same_memory() {
     assert_eq!(ram.size(), MIB);
     let ours = GuestMemory::new(vec![Arc::new(ram.region(0x1000, 0).unwrap())]).unwrap();
     // The frontend sees the second half only, elsewhere.
-    let half = Region::map(fd(&ram), layout(0, MIB / 2, 0, MIB / 2)).unwrap();
+    let half = Region::map(fd(&ram), layout(0, MIB / 2, 0, MIB / 2), &Budget::new()).unwrap();
     assert_eq!(half.layout(), layout(0, MIB / 2, 0, MIB / 2));
     let theirs = GuestMemory::new(vec![Arc::new(half)]).unwrap();
     ours.write(GuestAddress(0x1000 + MIB / 2 + 5), b"hello").unwrap();
@@ -46,7 +46,7 @@ fn two_mappings_of_one_file_are_the_same_memory() {
 #[test]
 fn regions_that_cannot_be() {
     let ram = SharedMemory::create(MIB).unwrap();
-    let map = |layout| Region::map(fd(&ram), layout).unwrap_err();
+    let map = |layout| Region::map(fd(&ram), layout, &Budget::new()).unwrap_err();
     assert!(matches!(map(layout(0, 0, 0, 0)), Error::EmptyRegion { .. }));
     for wraps in [
         layout(u64::MAX, 2, 0, 0),
@@ -72,12 +72,55 @@ fn regions_that_cannot_be() {
 #[test]
 fn descriptors_that_are_not_memory() {
     let (pipe, _end) = rustix::pipe::pipe().unwrap();
-    let error = Region::map(pipe, layout(0, 4096, 0, 0)).unwrap_err();
+    let map = |fd| Region::map(fd, layout(0, 4096, 0, 0), &Budget::new()).unwrap_err();
+    let error = map(pipe);
     assert!(matches!(error, Error::NotMemory { .. }), "{error}");
-    let read_only = std::fs::File::open("/proc/self/exe").unwrap();
-    let error = Region::map(read_only.into(), layout(0, 4096, 0, 0)).unwrap_err();
-    assert!(error.to_string().contains("EACCES"), "{error}");
+    let error = map(std::fs::File::open("/dev/null").unwrap().into());
+    assert!(matches!(error, Error::NotMemory { .. }), "{error}");
+    let ram = SharedMemory::create(MIB).unwrap();
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&ram.fd()));
+    let error = map(std::fs::File::open(path).unwrap().into());
+    assert!(error.to_string().contains("EACCES"), "read-only: {error}");
     assert!(error.to_string().contains("share=on"), "{error}");
+    // Of a file system whose pages may never come.
+    let error = map(std::fs::File::open("/proc/self/status").unwrap().into());
+    assert!(matches!(error, Error::FileSystem { magic: 0x9fa0, .. }), "{error}");
+    assert!(error.to_string().contains("memfd"), "{error}");
+}
+
+#[test]
+fn a_frontend_cannot_have_all_of_the_address_space() {
+    let ram = SharedMemory::create(1 << 46).unwrap();
+    let budget = Budget::new();
+    let map = |at: u64, size| Region::map(fd(&ram), layout(at, size, 0, 0), &budget);
+    let mut regions = Vec::new();
+    let mut size = 1 << 46;
+    while size >= MIB {
+        match map(0, size) {
+            Ok(region) => regions.push(region),
+            Err(Error::OverBudget { .. }) => size /= 2,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let mapped: u64 = regions.iter().map(|region| region.layout().size).sum();
+    assert!((1 << 40..1 << 45).contains(&mapped), "{mapped:#x}");
+    // Somebody else has what he needs.
+    assert!(Region::map(fd(&ram), layout(0, 1 << 40, 0, 0), &Budget::new()).is_ok());
+    let error = map(0, 2 * MIB).unwrap_err();
+    assert!(error.to_string().contains("the most a frontend may have"), "{error}");
+    regions.clear();
+    assert!(map(0, 1 << 40).is_ok(), "given back");
+}
+
+#[test]
+fn a_frontend_cannot_have_all_of_the_guarded_mappings() {
+    let ram = SharedMemory::create(4096).unwrap();
+    let budget = Budget::of(MIB, 3);
+    let map = || Region::map(fd(&ram), layout(0, 4096, 0, 0), &budget);
+    let _regions = [map().unwrap(), map().unwrap()];
+    let _log = DirtyLog::map(fd(&ram), 0, 4096, &budget).unwrap();
+    assert!(matches!(map(), Err(Error::OverBudget { mappings: 3, .. })));
+    assert!(DirtyLog::map(fd(&ram), 0, 4096, &budget).unwrap_err().to_string().contains("ENOMEM"));
 }
 
 #[test]
@@ -86,11 +129,12 @@ fn odd_offsets_and_large_pages() {
     let all = GuestMemory::new(vec![Arc::new(ram.region(0, 0).unwrap())]).unwrap();
     for offset in [0, 1, 0x1000, 0x1001, 2 * MIB - 1, 2 * MIB, 3 * MIB + 7] {
         all.write(GuestAddress(offset), b"here").unwrap();
-        let mut stat = fstat(ram.fd()).unwrap();
         for page in [4096, 2 * MIB, 4 * MIB] {
-            // As hugetlbfs says it.
-            stat.st_blksize = page.try_into().unwrap();
-            let mapping = region::Mapping::new(ram.fd(), &stat, offset, 4).unwrap().unwrap();
+            // Where the kernel happens not to align it as huge pages are, there is none.
+            let Ok(mapping) = region::Mapping::new(ram.fd(), page, offset, 4, &Budget::new()) else {
+                assert_ne!(page, 4096);
+                continue;
+            };
             let mut found = [0; 4];
             // SAFETY: four bytes were mapped.
             unsafe { copy_from_guest(mapping.host(), &mut found) };
@@ -223,7 +267,7 @@ fn memory_outlives_whoever_mapped_it() {
 /// A log of `size` bytes, and the pages marked in it.
 fn log(size: u64, offset: u64) -> (DirtyLog, impl Fn() -> Vec<u64>) {
     let shared = SharedMemory::create(offset + size + 8).unwrap();
-    let log = DirtyLog::map(fd(&shared), offset, size).unwrap();
+    let log = DirtyLog::map(fd(&shared), offset, size, &Budget::new()).unwrap();
     let view = GuestMemory::new(vec![Arc::new(shared.region(0, 0).unwrap())]).unwrap();
     let pages = move || {
         let mut bytes = vec![0; (offset + size + 8) as usize];
@@ -265,10 +309,10 @@ fn the_log_has_one_bit_per_page() {
 fn logs_that_do_not_fit_their_file() {
     let shared = SharedMemory::create(4096).unwrap();
     for (offset, size) in [(0, 0), (0, 4097), (4096, 1), (u64::MAX, 1), (1, u64::MAX)] {
-        let error = DirtyLog::map(fd(&shared), offset, size).unwrap_err();
+        let error = DirtyLog::map(fd(&shared), offset, size, &Budget::new()).unwrap_err();
         assert!(matches!(error, Error::LogBeyondFile { .. }), "{error}");
     }
-    assert!(DirtyLog::map(fd(&shared), 1, 4095).is_ok());
+    assert!(DirtyLog::map(fd(&shared), 1, 4095, &Budget::new()).is_ok());
 }
 
 #[test]

@@ -13,9 +13,9 @@ use rustix::io::Errno;
 
 use super::Error;
 
-/// Regions and logs a process can have mapped at once: 509 slots of one guest are the most vhost
-/// knows, and nobody serves that many guests with one daemon.
-pub(super) const SLOTS: usize = 4096;
+/// Regions and logs a process can have mapped at once: half of what the kernel allows a process by default
+/// (`vm.max_map_count`), and 32 times what it takes one hostile frontend.
+pub(super) const SLOTS: usize = 32_768;
 
 /// A mapping as the signal handler sees it: only atomics, as a handler may take no lock.
 #[derive(Debug)]
@@ -140,9 +140,9 @@ fn patch(address: usize) -> bool {
         return false;
     };
     let page = slot.page.load(Ordering::Relaxed);
-    // SAFETY: the page lies inside our own mapping, which starts at a multiple of `page` and is
-    // registered only while mapped; the faulting thread's owner of the mapping keeps it so.
-    // What is replaced is a page that does not exist any more.
+    // SAFETY: the page lies inside our own mapping, of which start and length are multiples of `page` (`Mapping::new` makes sure)
+    // and which is registered only while mapped; the faulting thread's owner of the mapping keeps it so. What is
+    // replaced is a page that does not exist any more.
     let patched = unsafe {
         libc::mmap(
             std::ptr::with_exposed_provenance_mut(address & !(page - 1)),

@@ -31,6 +31,18 @@ pub enum Error {
         /// The interface.
         interface: String,
     },
+    /// The guest is to use a larger MTU than the tap has.
+    #[error(
+        "the guest is to have MTU {mtu}, and {interface} has {tap}: set it with mtu={mtu} or `--mtu {mtu}`, or with `ip link set dev {interface} mtu {mtu}`, and on its bridge"
+    )]
+    Mtu {
+        /// What the frontend asked for, bytes.
+        mtu: u16,
+        /// The interface.
+        interface: String,
+        /// Its MTU, bytes.
+        tap: u32,
+    },
     /// Features that were not offered.
     #[error("the driver acknowledged features that were not offered: {0:#x}")]
     NotOffered(u64),

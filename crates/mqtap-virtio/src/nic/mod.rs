@@ -54,8 +54,6 @@ pub struct Nic {
     acknowledged: Option<Acknowledged>,
     attachments: Attachments,
     offloads: TapOffloads,
-    /// The tap's MTU before the frontend changed it.
-    former_mtu: Option<u32>,
     memory: Option<GuestMemory>,
     rings: Vec<RingState>,
 }
@@ -119,7 +117,6 @@ impl Nic {
             acknowledged: None,
             attachments,
             offloads,
-            former_mtu: None,
             memory: None,
             rings: vec![RingState::default(); usize::from(pairs) * 2],
         };
@@ -432,29 +429,17 @@ impl Nic {
             self.acknowledged = None;
             return Ok(());
         }
-        if let Some(mtu) = self.former_mtu.take()
-            && let Err(error) = self.device.set_mtu(mtu)
-        {
-            tracing::warn!("the MTU that the frontend chose stays: {error}");
-        }
         result.and(self.set_features(0))
     }
 
-    /// The MTU that the guest will use, until the next reset. The tap's own is raised or lowered to it where we may; where we may not, a tap
-    /// that takes frames of this size already will do.
+    /// The MTU that the guest will use, in bytes. The tap must take frames of this size. Its own MTU stays as whoever runs the host has
+    /// set it: a bridge takes the smallest of its ports, and with less than 1280 the host loses IPv6 on it.
     pub fn set_mtu(&mut self, mtu: u16) -> Result<(), Error> {
-        let now = self.device.link()?.mtu;
-        if now == u32::from(mtu) {
-            return Ok(());
+        let tap = self.device.link()?.mtu;
+        if u32::from(mtu) > tap {
+            return Err(Error::Mtu { mtu, interface: self.device.name().to_string(), tap });
         }
-        match self.device.set_mtu(u32::from(mtu)) {
-            Err(_) if now > u32::from(mtu) => Ok(()),
-            Err(error) => Err(error.into()),
-            Ok(()) => {
-                self.former_mtu.get_or_insert(now);
-                Ok(())
-            }
-        }
+        Ok(())
     }
 
     /// Tells the network where `mac` is now, by a reverse ARP request (RFC 903) sent out of the tap.

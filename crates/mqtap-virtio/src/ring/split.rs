@@ -1,7 +1,7 @@
 //! The split ring (virtio 1.2, section 2.7), device side.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU16, Ordering, fence};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering, fence};
 
 use super::batch::{Batch, Completion};
 use super::chain::{Pieces, Stop, Walker};
@@ -262,13 +262,16 @@ impl SplitRing {
     #[inline]
     fn write_element(&self, index: u16, completion: &Completion) {
         let slot = usize::from(index & (self.size - 1));
-        let element = u64::from(completion.id) | u64::from(completion.written) << 32;
-        // SAFETY: `slot` is below the ring's size, so the element is inside the used ring. Nobody but us
-        // writes it, and a driver reads it only behind the index stored later with Release, so a
-        // plain store will do. It may straddle 8 bytes: the ring is aligned to 4, and the elements
-        // start 4 bytes into it.
-        unsafe {
-            self.parts.device.add(4 + slot * USED_ELEMENT).cast::<u64>().write_unaligned(element.to_le());
+        let id = u32::from(completion.id);
+        // A driver reads it only behind the index stored later with Release. The store is atomic all the same, for a guest can say
+        // that it has two used rings in one place.
+        for (at, value) in [(0, id), (4, completion.written)] {
+            // SAFETY: `slot` is below the ring's size, so the element is inside the used ring, which is aligned to 4 as its
+            // elements are.
+            let field = unsafe {
+                AtomicU32::from_ptr(self.parts.device.add(4 + slot * USED_ELEMENT + at).cast().as_ptr())
+            };
+            field.store(value.to_le(), Ordering::Relaxed);
         }
     }
 

@@ -391,16 +391,21 @@ impl Worker {
         }
     }
 
-    /// Goes on in another memory table. A ring that does not fit into it is broken.
+    /// Goes on in another memory table. A ring that does not fit into it is broken; one that is broken already lets the old
+    /// memory go as well.
     pub(crate) fn update_memory(&mut self, memory: &crate::memory::GuestMemory) {
         for slot in &mut self.slots {
-            if let Some(ring) = slot.transmit.ring.as_mut().filter(|_| !slot.transmit.broken) {
+            if let Some(ring) = slot.transmit.ring.as_mut() {
                 let result = ring.update_memory(memory).map(|()| Progress::More).map_err(Halt::Ring);
-                settle(&mut slot.transmit, Some(result), slot.index, "transmit", &slot.counters);
+                if !slot.transmit.broken {
+                    settle(&mut slot.transmit, Some(result), slot.index, "transmit", &slot.counters);
+                }
             }
-            if let Some(ring) = slot.receive.ring.as_mut().filter(|_| !slot.receive.broken) {
+            if let Some(ring) = slot.receive.ring.as_mut() {
                 let result = ring.update_memory(memory).map(|()| Progress::More).map_err(Halt::Ring);
-                settle(&mut slot.receive, Some(result), slot.index, "receive", &slot.counters);
+                if !slot.receive.broken {
+                    settle(&mut slot.receive, Some(result), slot.index, "receive", &slot.counters);
+                }
             }
         }
     }

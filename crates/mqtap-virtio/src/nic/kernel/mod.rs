@@ -181,7 +181,7 @@ impl KernelNic {
         result.and(self.set_features(0))
     }
 
-    /// The MTU that the guest will use, until the next reset.
+    /// The MTU that the guest will use, in bytes: at most the tap's.
     pub fn set_mtu(&mut self, mtu: u16) -> Result<(), Error> {
         self.nic.set_mtu(mtu)
     }

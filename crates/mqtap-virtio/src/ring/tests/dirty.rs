@@ -4,13 +4,14 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::memory::DirtyLog;
+use crate::memory::{Budget, DirtyLog};
 
 /// A memory that logs, and a view of its log.
 fn logged(memory: &GuestMemory) -> (GuestMemory, impl Fn() -> Vec<u64> + use<>) {
     let size = 0x10_0000;
     let shared = SharedMemory::create(size).unwrap();
-    let log = DirtyLog::map(shared.fd().as_fd().try_clone_to_owned().unwrap(), 0, size).unwrap();
+    let log =
+        DirtyLog::map(shared.fd().as_fd().try_clone_to_owned().unwrap(), 0, size, &Budget::new()).unwrap();
     let view = GuestMemory::new(vec![Arc::new(shared.region(0, 0).unwrap())]).unwrap();
     // The pages marked since the last call, cleared as a frontend does.
     let take = move || {
