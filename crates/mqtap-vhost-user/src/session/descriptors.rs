@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
+use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags, fcntl_getfl, fcntl_setfl, statx};
 use rustix::io::Errno;
 
 use super::RequestError;
@@ -42,7 +42,10 @@ impl Descriptors {
 /// refused.
 pub(super) fn notifier(ring: u16, fd: OwnedFd) -> Result<OwnedFd, RequestError> {
     let failed = |errno| RequestError::Notifier { ring, errno };
-    match FileType::from_raw_mode(fstat(&fd).map_err(failed)?.st_mode) {
+    // A file system that somebody else answers for is not asked.
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let file = statx(&fd, c"", flags, StatxFlags::TYPE).map_err(failed)?;
+    match FileType::from_raw_mode(file.stx_mode.into()) {
         // An eventfd has no file type.
         FileType::Fifo | FileType::Unknown => {}
         _ => return Err(RequestError::NotANotifier { ring }),

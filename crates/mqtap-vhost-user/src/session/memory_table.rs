@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use mqtap_virtio::memory::{Budget, GuestMemory, Region, RegionLayout};
-use rustix::fs::fstat;
+use mqtap_virtio::memory::{self, Budget, GuestMemory, Region, RegionLayout};
 
 use super::RequestError;
 
@@ -13,8 +12,8 @@ use super::RequestError;
 /// rust-vmm allow.
 pub(super) const MAX_SLOTS: usize = 509;
 
-/// Which file a region is in: device and inode.
-type FileId = (u64, u64);
+/// Which file a region is in.
+type FileId = (u32, u32, u64);
 
 /// One region.
 #[derive(Clone, Debug)]
@@ -117,8 +116,7 @@ fn same_place(a: RegionLayout, b: RegionLayout) -> bool {
 }
 
 fn file_id(layout: RegionLayout, fd: &OwnedFd) -> Result<FileId, RequestError> {
-    let stat = fstat(fd).map_err(|errno| RequestError::RegionFile { layout, errno })?;
-    Ok((stat.st_dev, stat.st_ino))
+    memory::file_id(fd).map_err(|errno| RequestError::RegionFile { layout, errno })
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use rustix::fs::fstat;
 use rustix::io::Errno;
 
 use super::Error;
 use super::budget::Budget;
-use super::region::{Mapping, NoMapping, NotMemory, page_of};
+use super::file::{MemoryFile, NotMemory};
+use super::region::{Mapping, NoMapping};
 
 /// log2 of `VHOST_LOG_PAGE`, the bytes one bit stands for, whatever the machine's page size.
 const LOG_PAGE_SHIFT: u32 = 12;
@@ -34,18 +34,17 @@ impl DirtyLog {
     )]
     pub fn map(fd: OwnedFd, offset: u64, size: u64, budget: &Budget) -> Result<DirtyLog, Error> {
         let map_error = |errno| Error::MapLog { offset, size, errno };
-        let stat = fstat(&fd).map_err(map_error)?;
-        let file_size = u64::try_from(stat.st_size).unwrap_or(0);
+        let file = MemoryFile::of(&fd).map_err(|why| match why {
+            NotMemory::Unknown(errno) => map_error(errno),
+            NotMemory::Type(_) | NotMemory::FileSystem => map_error(Errno::ACCESS),
+        })?;
+        let file_size = file.size.unwrap_or(0);
         let fits = size > 0 && offset.checked_add(size).is_some_and(|end| end <= file_size);
         if !fits {
             return Err(Error::LogBeyondFile { offset, size, file_size });
         }
         let size_here = usize::try_from(size).map_err(|_| map_error(Errno::OVERFLOW))?;
-        let page = page_of(&fd, &stat).map_err(|why| match why {
-            NotMemory::Unknown(errno) => map_error(errno),
-            NotMemory::Type(_) | NotMemory::FileSystem(_) => map_error(Errno::ACCESS),
-        })?;
-        let mapping = Mapping::new(&fd, page, offset, size, budget).map_err(|why| match why {
+        let mapping = Mapping::new(&fd, file.page, offset, size, budget).map_err(|why| match why {
             NoMapping::Wraps => Error::LogBeyondFile { offset, size, file_size },
             NoMapping::Budget(_) | NoMapping::Unguarded => map_error(Errno::NOMEM),
             NoMapping::Refused(errno) => map_error(errno),

@@ -48,13 +48,11 @@ pub enum Error {
     },
     /// A file whose pages may be long in coming: every access would hold up other guests.
     #[error(
-        "memory region {layout} is on a file system that is not taken for memory (type {magic:#x} of statfs(2)); share guest RAM as a memfd, or as a file on tmpfs, hugetlbfs, ext4, xfs, btrfs or f2fs"
+        "memory region {layout} is in a file that is not taken for memory, for its pages may never come (FUSE, a network, overlayfs); share guest RAM as a memfd, or as a file on tmpfs, hugetlbfs, ext4, xfs or f2fs"
     )]
     FileSystem {
         /// The region as announced.
         layout: RegionLayout,
-        /// `f_type` of `statfs(2)`.
-        magic: u64,
     },
     /// The frontend, or all together, would have too much mapped.
     #[error(
@@ -68,7 +66,7 @@ pub enum Error {
         /// The most mappings.
         mappings: usize,
     },
-    /// `fstat` on the descriptor failed.
+    /// `statx` or `fstatfs` on the descriptor failed.
     #[error("cannot inspect the file of memory region {layout}: {}", errno_name(*.errno))]
     Inspect {
         /// The region as announced.

@@ -4,12 +4,13 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use rustix::fs::{FileType, MemfdFlags, Stat, fstat, fstatfs, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::Error;
 use super::budget::{Budget, Lease, Limit};
+use super::file::{MemoryFile, NotMemory};
 use super::truncation::{self, Slot};
 
 /// Where a region is for the guest, for the frontend, and in its file: one entry of the vhost-user
@@ -65,7 +66,7 @@ pub(super) enum NoMapping {
 }
 
 impl Mapping {
-    /// Maps `size` bytes from `offset`, in pages of the file's size (see [`page_of`]).
+    /// Maps `size` bytes from `offset`, in pages of the file's size ([`MemoryFile::page`](super::file::MemoryFile)).
     pub(super) fn new(
         fd: impl AsFd,
         page: u64,
@@ -116,57 +117,6 @@ impl Mapping {
     }
 }
 
-/// Why a descriptor is not taken for memory.
-#[derive(Debug)]
-pub(super) enum NotMemory {
-    /// It is of another type (`st_mode & S_IFMT`).
-    Type(u32),
-    /// It is a file of a file system of which pages may be long in coming, or not come (`f_type` of `statfs(2)`).
-    FileSystem(u64),
-    /// It cannot be looked at.
-    Unknown(Errno),
-}
-
-/// Bytes that are mapped at once of a file that may be memory: a page, which hugetlbfs has larger ones of.
-///
-/// An access to the memory must end: whoever touches it holds up others meanwhile. So it is the kernel's own memory, a DAX device,
-/// or a file of a file system on disks of this machine. Not FUSE, whose pages come when a process of anybody's likes, and no
-/// network's; nor what may stand on these, as overlayfs.
-pub(super) fn page_of(fd: impl AsFd, stat: &Stat) -> Result<u64, NotMemory> {
-    /// include/uapi/linux/magic.h, fs/xfs/xfs_super.h, fs/hugetlbfs: the first is huge pages.
-    const HUGETLBFS: u64 = 0x9584_58f6;
-    const TMPFS: u64 = 0x0102_1994;
-    const RAMFS: u64 = 0x8584_58f6;
-    const EXT4: u64 = 0xef53;
-    const XFS: u64 = 0x5846_5342;
-    const BTRFS: u64 = 0x9123_683e;
-    const F2FS: u64 = 0xf2f5_2010;
-    let page = rustix::param::page_size() as u64;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => {
-            let system = fstatfs(&fd).map_err(NotMemory::Unknown)?;
-            // 32 bits everywhere, and negative in some types.
-            match system.f_type as u64 & 0xffff_ffff {
-                HUGETLBFS => u64::try_from(system.f_bsize)
-                    .ok()
-                    .filter(|huge| huge.is_power_of_two() && *huge >= page)
-                    .ok_or(NotMemory::FileSystem(HUGETLBFS)),
-                TMPFS | RAMFS | EXT4 | XFS | BTRFS | F2FS => Ok(page),
-                other => Err(NotMemory::FileSystem(other)),
-            }
-        }
-        FileType::CharacterDevice if is_dax(stat) => Ok(page),
-        kind => Err(NotMemory::Type(kind.as_raw_mode())),
-    }
-}
-
-/// Documentation/ABI/testing/sysfs-bus-dax.
-fn is_dax(stat: &Stat) -> bool {
-    let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-    std::fs::read_link(format!("/sys/dev/char/{major}:{minor}/subsystem"))
-        .is_ok_and(|subsystem| subsystem.file_name().is_some_and(|name| name == "dax"))
-}
-
 impl Drop for Mapping {
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
@@ -215,19 +165,14 @@ impl Region {
         if wraps {
             return Err(Error::RegionWraps { layout });
         }
-        let stat = fstat(&fd).map_err(|errno| Error::Inspect { layout, errno })?;
-        let page = page_of(&fd, &stat).map_err(|why| match why {
+        let MemoryFile { page, size } = MemoryFile::of(&fd).map_err(|why| match why {
             NotMemory::Type(kind) => Error::NotMemory { layout, kind },
-            NotMemory::FileSystem(magic) => Error::FileSystem { layout, magic },
+            NotMemory::FileSystem => Error::FileSystem { layout },
             NotMemory::Unknown(errno) => Error::Inspect { layout, errno },
         })?;
-        // A DAX device has no size to compare with.
-        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-            let file_size = u64::try_from(stat.st_size).unwrap_or(0);
-            let end = layout.mmap_offset.checked_add(layout.size);
-            if end.is_none_or(|end| end > file_size) {
-                return Err(Error::BeyondFile { layout, file_size });
-            }
+        let end = layout.mmap_offset.checked_add(layout.size);
+        if let Some(file_size) = size.filter(|&size| end.is_none_or(|end| end > size)) {
+            return Err(Error::BeyondFile { layout, file_size });
         }
         let mapping = Mapping::new(&fd, page, layout.mmap_offset, layout.size, budget);
         let mapping = mapping.map_err(|why| match why {
