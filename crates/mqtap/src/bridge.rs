@@ -20,7 +20,7 @@ pub struct JoinOptions {
     pub keep_mtu: bool,
     /// Its MAC address, where otherwise the first byte becomes fe. A bridge that was not given an address takes the lowest of
     /// its ports' (net/bridge/br_stp_if.c: `br_stp_recalculate_bridge_id`), and a host whose address changes is not heard for
-    /// a while.
+    /// a while. With fe it stays that of a card on the bridge; where there are such ports only, it is the lowest of theirs.
     pub keep_mac: bool,
     /// Its state, where otherwise it is brought up.
     pub keep_state: bool,
@@ -112,7 +112,7 @@ impl Port {
     }
 }
 
-/// First byte of an address that a bridge will not take for its own: the highest of those that are an interface's (no group
+/// First byte of an address that a bridge takes for its own last of all: the highest of those that are an interface's (no group
 /// bit) and made up (local bit).
 const HIGH: u8 = 0xfe;
 

@@ -200,11 +200,32 @@ fn what_exists_is_refused() -> TestResult {
     Ok(())
 }
 
-fn a_port_of_a_bridge_does_not_give_it_its_address() -> TestResult {
+fn a_bridge_with_an_address_or_a_card_keeps_its_own() -> TestResult {
+    let mac = |text: &str| find(text).unwrap().mac;
+    // One with a card, whose address is the highest but those that begin with fe.
     ip("link add br0 type bridge")?;
-    let made = create(&CreateOptions { bridge: Some(name("br0")), ..options("tap0") })?;
-    assert_eq!(made.link.mac.unwrap().octets()[0], 0xfe);
-    assert!(!made.link.up, "it was not asked for");
+    ip("link add card0 address fc:ff:ff:ff:ff:ff type veth peer name card1")?;
+    ip("link set card0 master br0")?;
+    // One that was given an address, higher than any tap's.
+    ip("link add br1 address fe:ff:ff:ff:ff:ff type bridge")?;
+    // One of taps only.
+    ip("link add br2 type bridge")?;
+    let before = (mac("br0"), mac("br1"));
+    assert_eq!(before.0, mac("card0"));
+    for bridge in ["br0", "br1", "br2"] {
+        let mut lowest = None;
+        for number in 0..4 {
+            let tap = CreateOptions { bridge: Some(name(bridge)), ..options(&format!("{bridge}-{number}")) };
+            let made = create(&tap)?.link;
+            assert_eq!(made.mac.unwrap().octets()[0], 0xfe);
+            assert!(!made.up, "it was not asked for");
+            lowest = lowest.into_iter().chain(made.mac).min_by_key(|mac| mac.octets());
+        }
+        if bridge == "br2" {
+            assert_eq!(mac(bridge), lowest, "as docs/taps.md warns");
+        }
+    }
+    assert_eq!((mac("br0"), mac("br1")), before);
     Ok(())
 }
 
@@ -341,7 +362,7 @@ mqtap_test_support::tests!(
     the_qdisc_is_noqueue_before_it_is_up_unless_mq_is_asked_for,
     a_failure_leaves_nothing,
     what_exists_is_refused,
-    a_port_of_a_bridge_does_not_give_it_its_address,
+    a_bridge_with_an_address_or_a_card_keeps_its_own,
     if_not_exists_takes_what_is_as_asked_for,
     if_not_exists_names_what_differs,
     of_many_who_make_the_same_tap_one_does,

@@ -84,12 +84,13 @@ pub(crate) fn what_is_no_tap_is_refused() -> TestResult {
         ("show br0", 1, "br0 is no tap but of kind bridge"),
         ("show nothing0", 1, "there is no interface nothing0"),
         ("queues lo", 1, "lo is no tap"),
-        ("show", 2, "NAME"),
-        ("show a-name-that-is-too-long", 2, "15"),
-        ("queues tap0 --watch 0", 2, "seconds"),
-        ("doctor tap0 --queues 257", 2, "257"),
-        ("doctor tap0 --explain EINVAL", 2, "--explain"),
+        ("show", 2, "were not provided:\n  <NAME>"),
+        ("show a-name-that-is-too-long", 2, "the kernel takes at most 15"),
+        ("queues tap0 --watch 0", 2, "expected seconds, from 0.1 to 3600"),
+        ("doctor tap0 --queues 257", 2, "257 is not in 1..=256"),
+        ("doctor tap0 --explain EINVAL", 2, "cannot be used with '--explain"),
     ] {
+        assert!(!arguments.contains(message), "{arguments}: `{message}` is what was typed");
         let output = run(arguments)?;
         let text = String::from_utf8(output.stderr)?;
         assert_eq!(output.status.code(), Some(status), "{arguments}: {text}");

@@ -59,16 +59,16 @@ pub(crate) fn netdevs_that_cannot_be_opened_are_1() -> TestResult {
 
 pub(crate) fn wrong_usage_is_2_and_opens_nothing() -> TestResult {
     let cases = [
-        ("exec -- true", "--netdev"),
-        ("exec --netdev tap,id=a,ifname=tap0", "COMMAND"),
-        ("exec --netdev tap,id=a,ifname=tap0,queues=0 -- true", "queues"),
+        ("exec -- true", "were not provided:\n  --netdev"),
+        ("exec --netdev tap,id=a,ifname=tap0", "were not provided:\n  <COMMAND>"),
+        ("exec --netdev tap,id=a,ifname=tap0,queues=0 -- true", "at least one queue"),
         ("exec --netdev tap,id=a,ifname=tap0 --netdev tap,id=a -- true", "given twice"),
         ("exec --netdev tap,id=a,ifname=tap0 -- echo {b}", "there is `a`"),
         ("exec --netdev tap,id=a,ifname=tap0 -- echo {a.fd}", "did you mean `fds`?"),
         ("exec --netdev tap,id=a,ifname=tap0 -- echo {a.vhostfds}", "add vhost=on"),
         ("exec --netdev tap,id=a,ifname=tap0 --netdev tap,id=a.fds -- true", "would mean two things"),
         ("exec --netdev tap,id=a,ifname=tap0 --mac b=52:54:00:12:34:56 -- true", "no netdev with id=b"),
-        ("exec --netdev tap,id=a,ifname=tap0 --mac 1:2 -- true", "MAC address"),
+        ("exec --netdev tap,id=a,ifname=tap0 --mac 1:2 -- true", "is not a MAC address such as"),
         (
             "exec --netdev tap,id=a --netdev tap,id=b --mac 52:54:00:12:34:56 -- true",
             "cannot share one --mac",
@@ -78,6 +78,7 @@ pub(crate) fn wrong_usage_is_2_and_opens_nothing() -> TestResult {
         ("exec --netdev tap,id=a,ifname=tap0 --user 123456789 -- true", "say which with --group"),
     ];
     for (arguments, expected) in cases {
+        assert!(!arguments.contains(expected), "{arguments}: `{expected}` is what was typed");
         let output = mqtap().args(arguments.split_whitespace()).output()?;
         let (stdout, stderr) = texts(&output)?;
         assert_eq!(output.status.code(), Some(2), "{arguments}: {stderr}");

@@ -24,23 +24,23 @@ fn mqtap(arguments: &str) -> Result<Output> {
 
 pub(crate) fn wrong_usage_is_exit_status_2() -> TestResult {
     let cases = [
-        ("serve", "--netdev"),
+        ("serve", "were not provided:\n  --netdev"),
         ("serve --netdev tap,id=a", "each netdev needs one"),
         ("serve --netdev tap,id=a --socket /tmp/x --socket /tmp/y", "each netdev needs one"),
-        ("serve --netdev tap,id=a,queues=0 --socket /tmp/x", "queues"),
-        ("serve --netdev tap,id=a,queues=257 --socket /tmp/x", "256"),
-        ("serve --netdev tap,id=a,queue=2 --socket /tmp/x", "queues"),
-        ("serve --netdev tap,id=a,queues=2,fd=5 --socket /tmp/x", "fd"),
+        ("serve --netdev tap,id=a,queues=0 --socket /tmp/x", "at least one queue"),
+        ("serve --netdev tap,id=a,queues=257 --socket /tmp/x", "at most 256 queues"),
+        ("serve --netdev tap,id=a,queue=2 --socket /tmp/x", "did you mean `queues`?"),
+        ("serve --netdev tap,id=a,queues=2,fd=5 --socket /tmp/x", "fd= and queues= cannot be given together"),
         ("serve --netdev tap,id=a --socket /tmp/x --netdev tap,id=a --socket /tmp/y", "given twice"),
         ("serve --netdev tap,id=a --socket /tmp/x --netdev tap,id=b --socket /tmp/x", "given twice"),
         ("serve --netdev tap,id=a --socket /tmp/x --mtu b=1500", "no netdev with id=b"),
-        ("serve --netdev tap,id=a --socket /tmp/x --mtu 10", "68"),
+        ("serve --netdev tap,id=a --socket /tmp/x --mtu 10", "from 68 to 65521"),
         ("serve --netdev tap,id=a --socket /tmp/x --queue-size 100", "power of two"),
         ("serve --netdev tap,id=a --socket /tmp/x --workers 0", "from 1 to 256"),
         ("serve --netdev tap,id=a --socket /tmp/x --cpus 3-1", "list of CPUs"),
         ("serve --netdev tap,id=a --socket /tmp/x --cpus 0-99999", "CPU 99999 is beyond the last"),
         ("serve --netdev tap,id=a,fds=3,4 --socket /tmp/x", "separated by colons: `fds=3:4`"),
-        ("serve --netdev tap,id=a --socket /tmp/x --mac 1:2", "MAC address"),
+        ("serve --netdev tap,id=a --socket /tmp/x --mac 1:2", "is not a MAC address such as"),
         (
             "serve --netdev tap,id=a --socket /tmp/x --netdev tap,id=b --socket /tmp/y --mac 52:54:00:00:00:01",
             "cannot share one --mac",
@@ -49,9 +49,10 @@ pub(crate) fn wrong_usage_is_exit_status_2() -> TestResult {
             "serve --netdev tap,id=a,mtu=1400 --socket /tmp/x --mtu 1500",
             "mtu=1400 and --mtu 1500 contradict each other",
         ),
-        ("frobnicate", "frobnicate"),
+        ("frobnicate", "unrecognized subcommand"),
     ];
     for (arguments, expected) in cases {
+        assert!(!arguments.contains(expected), "{arguments}: `{expected}` is what was typed");
         let output = mqtap(arguments)?;
         let text = String::from_utf8(output.stderr)?;
         assert_eq!(output.status.code(), Some(2), "{arguments}: {text}");

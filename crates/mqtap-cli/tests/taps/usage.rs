@@ -76,6 +76,7 @@ pub(crate) fn wrong_usage_is_2_and_makes_nothing() -> TestResult {
         ("delete tap%s", "has '%' in it"),
         ("del dev tun0 mode tun", "`mode tun` is for a tun"),
     ] {
+        assert!(!arguments.contains(piece), "{arguments}: `{piece}` is what was typed");
         let said = mqtap(arguments)?;
         assert_eq!((said.status, &*said.stdout), (2, ""), "{arguments}: {said:?}");
         assert!(said.stderr.contains(piece), "{arguments}: `{piece}` is missing in: {}", said.stderr);
@@ -110,6 +111,7 @@ pub(crate) fn failures_are_1_and_say_why() -> TestResult {
         ("delete br0", "br0 is not a tap but a bridge"),
         ("delete tap0 --netns no-such-namespace", "ENOENT"),
     ] {
+        assert!(!arguments.contains(piece), "{arguments}: `{piece}` is what was typed");
         let said = mqtap(arguments)?;
         assert_eq!((said.status, &*said.stdout), (1, ""), "{arguments}: {said:?}");
         assert!(said.stderr.contains(piece), "{arguments}: `{piece}` is missing in: {}", said.stderr);

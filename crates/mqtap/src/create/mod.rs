@@ -57,7 +57,7 @@ pub struct CreateOptions {
     /// The tap can have several queues. Who opens it must ask for the same.
     pub multi_queue: bool,
     /// The interface's own address: the host's end, not the guest's. If `None`, the kernel chooses one, and on a bridge its first
-    /// byte is made fe, so that the bridge does not take it for its own.
+    /// byte is made fe, so that the bridge does not take it for its own if it has one, or a port that is a card.
     pub mac: Option<MacAddress>,
     /// The MTU, in bytes. `None` is the bridge's if there is one, else 1500.
     pub mtu: Option<u32>,

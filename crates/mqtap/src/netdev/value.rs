@@ -58,8 +58,8 @@ pub enum SizeError {
         "it is not a size: write bytes, or a number and one of the units k, M, G, T, P, E (1024 to the power of 1 to 6), for example 512k or 1.5M"
     )]
     NotASize,
-    /// A minus sign.
-    #[error("it is negative")]
+    /// A minus sign, which some programs take for no limit.
+    #[error("it is negative; for no limit write 0")]
     Negative,
     /// A fraction of a byte.
     #[error("it has a fraction but no unit; a fraction needs one, as in 1.5M")]

@@ -57,6 +57,18 @@ pub(crate) fn attach_classic_filter(fd: impl AsFd) {
     unsafe { ioctl(fd, Setter::<TUNATTACHFILTER, libc::sock_fprog>::new(program)) }.unwrap();
 }
 
+/// Whether this user may list the programs of eBPF (BPF_PROG_GET_NEXT_ID). EPERM is that he may not; ENOENT that there are none.
+pub(crate) fn may_list_programs() -> bool {
+    const BPF_PROG_GET_NEXT_ID: c_int = 11;
+    // Start, next, flags: the beginning of that variant of `union bpf_attr` (include/uapi/linux/bpf.h).
+    let mut attributes = [0_u32; 3];
+    // SAFETY: bpf(2) reads and writes these attributes, which live through the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_GET_NEXT_ID, attributes.as_mut_ptr(), size_of_val(&attributes))
+    };
+    result == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::EPERM)
+}
+
 /// `TUNSETSTEERINGEBPF` with a program that chooses queue 1 for every frame. EPERM where this user may load no program.
 pub(crate) fn steer_to_queue_1(fd: impl AsFd) -> Result<(), Errno> {
     const TUNSETSTEERINGEBPF: u32 = opcode::read::<c_int>(b'T', 224);

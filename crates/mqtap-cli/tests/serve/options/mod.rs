@@ -20,7 +20,7 @@ pub(crate) struct Row {
     option: OptionName,
     /// Shows what it brings about.
     works: fn() -> TestResult,
-    /// What it may not be, and what the error says of that.
+    /// What it may not be, and what the error says of that: what it may be, or what is wrong.
     refused: &'static [(&'static str, &'static str)],
 }
 
@@ -121,9 +121,11 @@ fn gone() -> TestResult {
     eventually("it is gone", || ip("link show tap0").is_err())
 }
 
-/// Checks that it is refused, before anything is made, with a text that has this piece.
+/// Checks that it is refused, before anything is made, with a text that has this piece: one that explains, and not what was typed, which
+/// the command line repeats whatever is wrong with it.
 #[track_caller]
 fn assert_refused(netdev: &str, piece: &str) {
+    assert!(!netdev.contains(piece), "{netdev}: `{piece}` is what was typed");
     let directory = tempfile::tempdir().unwrap();
     for command in ["exec", "serve"] {
         let mut mqtap = mqtap();

@@ -28,15 +28,19 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         option: OptionName::Exclusive,
         works: exclusive,
-        refused: &[("tap,id=a,exclusive=maybe", "exclusive=maybe")],
+        refused: &[("tap,id=a,exclusive=maybe", "write `exclusive=on` or `exclusive=off`")],
     },
-    Row { option: OptionName::Qdisc, works: qdisc, refused: &[("tap,id=a,qdisc=fq", "qdisc=fq")] },
+    Row {
+        option: OptionName::Qdisc,
+        works: qdisc,
+        refused: &[("tap,id=a,qdisc=fq", "the values of qdisc are `noqueue` and `mq`")],
+    },
     Row {
         option: OptionName::Netns,
         works: netns,
         refused: &[
-            ("tap,id=a,netns=/no/such/namespace", "/no/such/namespace"),
-            ("tap,id=a,netns=..", "netns: "),
+            ("tap,id=a,netns=/no/such/namespace", "in the network namespace /no/such/namespace: ENOENT"),
+            ("tap,id=a,netns=..", "neither a name of a network namespace nor a path"),
         ],
     },
     Row {
@@ -44,7 +48,7 @@ pub(super) const ROWS: &[Row] = &[
         works: persist,
         refused: &[
             ("tap,id=a,persist=on", "persist=on needs a name"),
-            ("tap,id=a,persist=maybe", "persist=maybe"),
+            ("tap,id=a,persist=maybe", "write `persist=on` or `persist=off`"),
         ],
     },
     Row {
@@ -61,30 +65,33 @@ pub(super) const ROWS: &[Row] = &[
         option: OptionName::Mac,
         works: mac,
         refused: &[
-            ("tap,id=a,mac=1:2", "mac=1:2"),
-            ("tap,id=a,mac=01:00:00:00:00:00", "mac=01:00:00:00:00:00"),
+            ("tap,id=a,mac=1:2", "mac=1:2: it is not a MAC address such as 02:00:00:00:00:01"),
+            ("tap,id=a,mac=01:00:00:00:00:00", "this is that of a group"),
         ],
     },
     Row {
         option: OptionName::Mtu,
         works: mtu,
-        refused: &[("tap,id=a,mtu=67", "mtu=67"), ("tap,id=a,mtu=65522", "mtu=65522")],
+        refused: &[
+            ("tap,id=a,mtu=67", "the MTU of a tap is 68 to 65521 bytes"),
+            ("tap,id=a,mtu=65522", "the MTU of a tap is 68 to 65521 bytes"),
+        ],
     },
     Row {
         option: OptionName::Engine,
         works: bursts_for_a_tap_without_header_leave_it_out,
-        refused: &[("tap,id=a,engine=dpdk", "engine=dpdk")],
+        refused: &[("tap,id=a,engine=dpdk", "the values of engine are `auto`, `syscall` and `io_uring`")],
     },
     Row {
         option: OptionName::Segment,
         works: the_kernel_segments_where_it_is_to,
-        refused: &[("tap,id=a,segment=maybe", "segment=maybe")],
+        refused: &[("tap,id=a,segment=maybe", "write `segment=on` or `segment=off`")],
     },
     Row {
         option: OptionName::Coalesce,
         works: a_connection_gets_every_byte_of_coalesced_segments,
         refused: &[
-            ("tap,id=a,coalesce=maybe", "coalesce=maybe"),
+            ("tap,id=a,coalesce=maybe", "the values of coalesce are `auto`, `on` and `off`"),
             ("tap,id=a,coalesce=on,vnet_hdr=off", "coalesce=on contradicts vnet_hdr=off"),
         ],
     },

@@ -21,7 +21,7 @@ pub(super) const ROWS: &[Row] = &[
         refused: &[
             ("tap,ifname=tap0", "the netdev has no id"),
             ("tap,id=", "id= is empty"),
-            ("tap,id=1a", "id=1a"),
+            ("tap,id=1a", "id=1a: an id starts with a letter"),
         ],
     },
     Row {
@@ -40,8 +40,8 @@ pub(super) const ROWS: &[Row] = &[
         works: fd,
         refused: &[
             ("tap,id=a,fd=3:4", "fd= takes one"),
-            ("tap,id=a,fd=name", "fd=name"),
-            ("tap,id=a,fd=65000", "65000"),
+            ("tap,id=a,fd=name", "fd=name: `name` is not a number"),
+            ("tap,id=a,fd=65000", "file descriptor 65000 is not open"),
         ],
     },
     Row {
@@ -56,10 +56,10 @@ pub(super) const ROWS: &[Row] = &[
         option: OptionName::Queues,
         works: queues,
         refused: &[
-            ("tap,id=a,queues=0", "queues=0"),
+            ("tap,id=a,queues=0", "queues=0: a netdev has at least one queue"),
             ("tap,id=a,queues=257", "at most 256"),
-            ("tap,id=a,queues=-1", "queues=-1"),
-            ("tap,id=a,queues=four", "queues=four"),
+            ("tap,id=a,queues=-1", "queues=-1: it is negative; queues= takes 1 to 256"),
+            ("tap,id=a,queues=four", "queues=four: it is not a whole number"),
         ],
     },
     Row {
@@ -67,7 +67,10 @@ pub(super) const ROWS: &[Row] = &[
         works: script,
         refused: &[
             ("tap,id=a,script=ifup", "script=ifup: "),
-            ("tap,id=a,script=/no/such/script", "script=/no/such/script"),
+            (
+                "tap,id=a,script=/no/such/script",
+                "script=/no/such/script for tap0: there is no such file (ENOENT)",
+            ),
             ("tap,id=a,script=/bin/false", "exit status: 1"),
         ],
     },
@@ -80,7 +83,7 @@ pub(super) const ROWS: &[Row] = &[
         option: OptionName::Br,
         works: br,
         refused: &[
-            ("tap,id=a,br=br0", "br0"),
+            ("tap,id=a,br=br0", "there is no br0 in the network namespace of tap0"),
             ("tap,id=a,br=lo", "lo is not a bridge"),
             ("tap,id=a,br=br%d", "br=br%d: "),
         ],
@@ -98,21 +101,24 @@ pub(super) const ROWS: &[Row] = &[
         option: OptionName::Sndbuf,
         works: a_limited_send_buffer_keeps_order_and_loses_nothing,
         refused: &[
-            ("tap,id=a,sndbuf=2G", "sndbuf=2147483648"),
-            ("tap,id=a,sndbuf=1MB", "sndbuf=1MB"),
-            ("tap,id=a,sndbuf=-1", "sndbuf=-1"),
+            ("tap,id=a,sndbuf=2G", "the largest send buffer is 2147483647 bytes"),
+            (
+                "tap,id=a,sndbuf=1MB",
+                "sndbuf=1MB: it is not a size: write bytes, or a number and one of the units",
+            ),
+            ("tap,id=a,sndbuf=-1", "sndbuf=-1: it is negative; for no limit write 0"),
         ],
     },
     Row {
         option: OptionName::VnetHdr,
         works: vnet_hdr,
-        refused: &[("tap,id=a,vnet_hdr=maybe", "vnet_hdr=maybe")],
+        refused: &[("tap,id=a,vnet_hdr=maybe", "write `vnet_hdr=on` or `vnet_hdr=off`")],
     },
     Row {
         option: OptionName::Vhost,
         works: vhost,
         refused: &[
-            ("tap,id=a,vhost=maybe", "vhost=maybe"),
+            ("tap,id=a,vhost=maybe", "the values of vhost are `on`, `off` and `try`"),
             ("tap,id=a,vhost=off,vhostforce=on", "vhost=off contradicts vhostforce="),
         ],
     },
@@ -121,7 +127,7 @@ pub(super) const ROWS: &[Row] = &[
         works: vhostfd,
         refused: &[
             ("tap,id=a,vhostfd=3:4", "vhostfd= takes one"),
-            ("tap,id=a,vhostfd=65000", "65000"),
+            ("tap,id=a,vhostfd=65000", "file descriptor 65000 is not open"),
             ("tap,id=a,queues=2,vhostfd=65000", "2 queues but vhostfd= gives 1"),
         ],
     },
@@ -129,23 +135,26 @@ pub(super) const ROWS: &[Row] = &[
         option: OptionName::Vhostfds,
         works: vhostfds,
         refused: &[
-            ("tap,id=a,vhostfds=:", "vhostfds=:"),
-            ("tap,id=a,queues=2,vhostfds=65000:65001", "65000"),
+            ("tap,id=a,vhostfds=:", "element 1 of the list is empty"),
+            ("tap,id=a,queues=2,vhostfds=65000:65001", "file descriptor 65000 is not open"),
             ("tap,id=a,queues=2,vhostfds=65000", "2 queues but vhostfds= gives 1"),
         ],
     },
     Row {
         option: OptionName::Vhostforce,
         works: vhostforce,
-        refused: &[("tap,id=a,vhostforce=maybe", "vhostforce=maybe")],
+        refused: &[("tap,id=a,vhostforce=maybe", "write `vhostforce=on` or `vhostforce=off`")],
     },
     Row {
         option: OptionName::PollUs,
         works: poll_us,
         refused: &[
-            ("tap,id=a,poll-us=-1", "poll-us=-1"),
-            ("tap,id=a,poll-us=4294967296", "poll-us=4294967296"),
-            ("tap,id=a,poll-us=1ms", "poll-us=1ms"),
+            ("tap,id=a,poll-us=-1", "poll-us=-1: it is negative; poll-us= takes 0 to 4294967295"),
+            (
+                "tap,id=a,poll-us=4294967296",
+                "poll-us=4294967296: it is too large; poll-us= takes 0 to 4294967295",
+            ),
+            ("tap,id=a,poll-us=1ms", "poll-us=1ms: it is not a whole number"),
         ],
     },
 ];

@@ -19,7 +19,7 @@ pub(crate) fn queues_from_two_places_are_refused() -> TestResult {
         ("queues=1,fd=3", &["fd= and queues=", "leave out queues="]),
         ("queues=2,fds=3:4", &["fds= and queues=", "leave out queues="]),
         ("queues=1,helper=/h", &["queues= and helper="]),
-        ("queues=2,helper=/h", &["queues=2", "single queue", "helper=mqtap"]),
+        ("queues=2,helper=/h", &["queues=2 cannot be had", "single queue", "helper=mqtap"]),
         ("fd=3,fds=4:5", &["fd= and fds=", "list all"]),
         ("fd=3,helper=/h", &["fd= and helper="]),
         ("fds=3:4,helper=/h", &["fds= and helper="]),
