@@ -427,6 +427,8 @@ fn options_that_make_no_sense_are_errors() -> TestResult {
         error.contains(&format!("mac is {mac}, not 02:00:00:00:00:01, mtu is 1500, not 1400")),
         "{error}"
     );
+    // `mqtap delete` does not.
+    assert!(error.ends_with("or delete it with `ip link del macvtap0`"), "{error}");
     Ok(())
 }
 

@@ -14,8 +14,8 @@ use mqtap::device::Error;
 use mqtap::fd::{InheritError, inherit};
 use mqtap::vnet_header::InvalidHeader;
 use mqtap::{
-    Capabilities, InterfaceName, Links, MultiQueue, Namespace, Offloads, OpenOptions, TapDevice, VnetHeader,
-    VnetHeaderMode, VnetHeaderSize, link, queue,
+    Capabilities, InterfaceName, Links, MultiQueue, NameRequest, Namespace, Offloads, OpenOptions, TapDevice,
+    VnetHeader, VnetHeaderMode, VnetHeaderSize, link, queue,
 };
 use mqtap_test_support::{Elsewhere, TestResult, cannot_run, eventually, ip};
 use rustix::io::{Errno, FdFlags};
@@ -231,11 +231,30 @@ fn trap_g_an_owner_keeps_others_out() -> TestResult {
 
 fn making_a_device_without_privilege_says_what_it_needs() -> TestResult {
     let error = unprivileged(|| TapDevice::open(&named("tap0", 1))).unwrap_err();
-    assert!(matches!(error, Error::CreatePermission(_)), "{error}");
-    assert!(
-        error.to_string().contains("CAP_NET_ADMIN") && error.to_string().contains("mqtap create"),
-        "{error}"
-    );
+    assert!(matches!(error, Error::CreatePermission { .. }), "{error}");
+    assert!(error.to_string().contains("CAP_NET_ADMIN"), "{error}");
+    // What an administrator is to make is what was asked for.
+    let (plain, several) = (OpenOptions::default(), OpenOptions { queues: 4, ..OpenOptions::default() });
+    let no_header = OpenOptions { vnet_header: VnetHeaderMode::Off, ..plain.clone() };
+    for (name, options, end) in [
+        ("tap0", plain.clone(), "it for this user: `sudo mqtap create tap0 --vnet-hdr --owner $USER`"),
+        ("tap0", no_header, "it for this user: `sudo mqtap create tap0 --owner $USER`"),
+        (
+            "vm%d",
+            several.clone(),
+            "`sudo mqtap create vm0 --multi-queue --vnet-hdr --owner $USER`; ask for it by that name then (ifname=vm0)",
+        ),
+        (
+            "",
+            several,
+            "`sudo mqtap create tap0 --multi-queue --vnet-hdr --owner $USER`; ask for it by that name then (ifname=tap0)",
+        ),
+    ] {
+        let name = if name.is_empty() { NameRequest::KernelChoice } else { name.parse()? };
+        let error =
+            unprivileged(|| TapDevice::open(&OpenOptions { name, ..options })).unwrap_err().to_string();
+        assert!(error.ends_with(end), "{error}");
+    }
     Ok(())
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     };
     let (owner, group) = match resolved() {
         Ok(resolved) => resolved,
-        Err(error) => return exit::failure(&error),
+        Err(error) => return exit::usage("create", &error),
     };
     warn_of_nobody(owner, group);
     // A group alone keeps strangers out, and an owner beside it would keep out its other members.

@@ -71,8 +71,7 @@ impl Identity {
         // Whoever is that already needs no privilege to stay so.
         if now != set {
             let groups: Vec<Gid> = set.iter().copied().map(Gid::from_raw).collect();
-            rustix::thread::set_thread_groups(&groups)
-                .map_err(|errno| refused(format!("a member of groups {set:?}"), errno))?;
+            rustix::thread::set_thread_groups(&groups).map_err(|errno| refused(member_of(&set), errno))?;
         }
         let gid = Gid::from_raw(self.gid);
         rustix::thread::set_thread_res_gid(gid, gid, gid)
@@ -80,6 +79,15 @@ impl Identity {
         let uid = Uid::from_raw(self.uid);
         rustix::thread::set_thread_res_uid(uid, uid, uid)
             .map_err(|errno| refused(format!("user {}", self.uid), errno))
+    }
+}
+
+fn member_of(groups: &BTreeSet<u32>) -> String {
+    let numbers: Vec<String> = groups.iter().map(u32::to_string).collect();
+    match numbers.as_slice() {
+        [] => "a member of no further group".to_owned(),
+        [one] => format!("a member of group {one}"),
+        several => format!("a member of groups {}", several.join(", ")),
     }
 }
 
@@ -115,4 +123,17 @@ fn empty_bounding_set() -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_told_as_people_do() {
+        let told = |groups: &[u32]| member_of(&groups.iter().copied().collect());
+        assert_eq!(told(&[]), "a member of no further group");
+        assert_eq!(told(&[0]), "a member of group 0");
+        assert_eq!(told(&[108, 0]), "a member of groups 0, 108");
+    }
 }

@@ -74,7 +74,12 @@ pub(crate) fn a_tap_of_another_namespace_is_shown() -> TestResult {
     there.join().unwrap();
     let output = run("list --netns no-such-namespace")?;
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr)?.contains("/run/netns/no-such-namespace"));
+    let text = String::from_utf8(output.stderr)?;
+    assert!(text.contains("/run/netns/no-such-namespace") && text.contains("`ip netns` lists"), "{text}");
+    for command in ["list", "show tap0"] {
+        let text = String::from_utf8(run(&format!("{command} --netns 4194305"))?.stderr)?;
+        assert!(text.contains("there is no process 4194305"), "{text}");
+    }
     Ok(())
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn netdevs_that_cannot_be_opened_are_1() -> TestResult {
     let output = exec(&["tap,id=a,fds=87:88"]).args(["--", "echo", "started"]).output()?;
     let (stdout, stderr) = texts(&output)?;
     assert_eq!((output.status.code(), stdout.as_str()), (Some(1), ""));
-    assert!(stderr.contains("file descriptor 87 is not open"), "{stderr}");
+    assert!(stderr.contains("netdev a: file descriptor 87 is not open"), "{stderr}");
     Ok(())
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn wrong_usage_is_2_and_opens_nothing() -> TestResult {
         ("exec --netdev tap,id=a,ifname=tap0 --netdev tap,id=a -- true", "given twice"),
         ("exec --netdev tap,id=a,ifname=tap0 -- echo {b}", "there is `a`"),
         ("exec --netdev tap,id=a,ifname=tap0 -- echo {a.fd}", "did you mean `fds`?"),
-        ("exec --netdev tap,id=a,ifname=tap0 -- echo {a.vhostfds}", "add vhost=on"),
+        ("exec --netdev tap,id=a,ifname=tap0 -- echo {a.vhostfds}", "with vhost=on it has them"),
         ("exec --netdev tap,id=a,ifname=tap0 --netdev tap,id=a.fds -- true", "would mean two things"),
         ("exec --netdev tap,id=a,ifname=tap0 --mac b=52:54:00:12:34:56 -- true", "no netdev with id=b"),
         ("exec --netdev tap,id=a,ifname=tap0 --mac 1:2 -- true", "is not a MAC address such as"),

@@ -16,6 +16,7 @@ mqtap_test_support::tests!(
     options_and_words_say_the_same,
     wrong_usage_is_2_and_makes_nothing,
     failures_are_1_and_say_why,
+    without_dev_net_tun_it_says_who_may,
     deleting_says_who_had_it_open,
     what_cannot_be_printed_is_done_all_the_same,
     deletions_are_told_as_json,

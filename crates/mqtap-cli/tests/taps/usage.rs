@@ -3,7 +3,7 @@
 use mqtap_test_support::{TestResult, all_users_exist, ip};
 use serde_json::{Value, json};
 
-use super::command::{Result, Said, command, essence, links, mqtap};
+use super::command::{Result, Said, command, essence, links, mqtap, script};
 
 /// What `ip` says of a tap: its `linkinfo`.
 fn tap(name: &str) -> Result<Value> {
@@ -66,6 +66,8 @@ pub(crate) fn wrong_usage_is_2_and_makes_nothing() -> TestResult {
         ("create tap0 user root --owner root", "--owner and `user` say the same"),
         ("create tap0 group root --group root", "--group and `group` say the same"),
         ("create tap0 --owner 4294967295", "too large"),
+        ("create tap0 --owner no-such-user", "there is no user no-such-user"),
+        ("create tap0 --group no-such-group", "there is no group no-such-group"),
         ("create tap0 --mtu 67", "67 is not in 68..=65521"),
         ("create tap0 --mac 1:2", "is not a MAC address"),
         ("create tap0 --qdisc mq", "the qdisc mq is for taps with several queues"),
@@ -89,6 +91,8 @@ pub(crate) fn wrong_usage_is_2_and_makes_nothing() -> TestResult {
 pub(crate) fn failures_are_1_and_say_why() -> TestResult {
     ip("tuntap add dev tun0 mode tun")?;
     ip("link add br0 type bridge")?;
+    ip("link add v0 type veth peer name v1")?;
+    ip("link add link v0 name mv0 type macvtap")?;
     mqtap("create tap0")?.success()?;
     let before = essence(&links()?);
     for (arguments, piece) in [
@@ -98,9 +102,12 @@ pub(crate) fn failures_are_1_and_say_why() -> TestResult {
             "multi_queue is off, not on, mtu is 1500, not 1400",
         ),
         ("create tun0 --if-not-exists", "tun0 is a tun"),
-        ("create br0 --if-not-exists", "br0 is not a tap but a bridge"),
-        ("create tap1 --owner no-such-user", "there is no user no-such-user"),
-        ("create tap1 --group no-such-group", "there is no group no-such-group"),
+        ("create br0 --if-not-exists", "br0 is not a tap but a bridge; choose another name"),
+        ("create all", "(TUNSETIFF): EINVAL: Invalid argument; the kernel keeps the names all and default"),
+        (
+            "create default",
+            "(TUNSETIFF): EINVAL: Invalid argument; the kernel keeps the names all and default",
+        ),
         ("create tap1 --bridge br1", "there is no br1"),
         ("create tap1 --bridge tun0", "not a bridge"),
         ("create tap1 --mac 01:00:00:00:00:01", "EADDRNOTAVAIL"),
@@ -108,8 +115,13 @@ pub(crate) fn failures_are_1_and_say_why() -> TestResult {
         ("delete tap1", "there is no interface tap1"),
         ("delete tun0", "tun0 is a tun"),
         ("delete tun0 --if-exists", "tun0 is a tun"),
-        ("delete br0", "br0 is not a tap but a bridge"),
-        ("delete tap0 --netns no-such-namespace", "ENOENT"),
+        ("delete br0", "br0 is not a tap but a bridge; `mqtap list` lists those there are"),
+        ("delete mv0", "mv0 is not a tap but a macvtap; `ip link del mv0` deletes it"),
+        (
+            "delete tap0 --netns no-such-namespace",
+            "cannot enter the network namespace /run/netns/no-such-namespace: ENOENT: No such file or directory; `ip netns` lists",
+        ),
+        ("create tap1 --netns 4194305", "there is no process 4194305"),
     ] {
         assert!(!arguments.contains(piece), "{arguments}: `{piece}` is what was typed");
         let said = mqtap(arguments)?;
@@ -117,6 +129,21 @@ pub(crate) fn failures_are_1_and_say_why() -> TestResult {
         assert!(said.stderr.contains(piece), "{arguments}: `{piece}` is missing in: {}", said.stderr);
     }
     assert_eq!(essence(&links()?), before);
+    Ok(())
+}
+
+/// Nobody can give `mqtap create` open queues, so it is not told to take some.
+pub(crate) fn without_dev_net_tun_it_says_who_may() -> TestResult {
+    // On such a mount no device can be opened, by root neither.
+    let said = script(
+        "mount --bind /dev/net/tun /dev/net/tun
+        mount -o remount,bind,nodev /dev/net/tun
+        mqtap create tap0 2>&1 && exit 7 || test $? = 1",
+    )?;
+    for piece in ["cannot open /dev/net/tun: EACCES", "run this as root", "CAP_NET_ADMIN"] {
+        assert!(said.stdout.contains(piece), "`{piece}` is missing in: {said:?}");
+    }
+    assert!(!said.stdout.contains("fds="), "{said:?}");
     Ok(())
 }
 

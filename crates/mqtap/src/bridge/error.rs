@@ -13,7 +13,7 @@ pub enum Error {
     /// No interface of that name where the tap is.
     #[error(
         "cannot put {interface} on bridge {bridge}: there is no {bridge} in the network namespace of {interface}{}",
-        not_found_remedy(*.bridge, .elsewhere)
+        not_found_remedy(*.bridge, *.interface, .elsewhere)
     )]
     NotFound {
         /// The bridge.
@@ -105,11 +105,11 @@ impl Error {
     }
 }
 
-fn not_found_remedy(bridge: InterfaceName, elsewhere: &[String]) -> String {
+fn not_found_remedy(bridge: InterfaceName, interface: InterfaceName, elsewhere: &[String]) -> String {
     match elsewhere {
         [] => format!("; make it with `ip link add {bridge} type bridge` and `ip link set {bridge} up`"),
         [one, ..] => format!(
-            "; there is one in the namespace {}: both must be in one, so name it with netns={one}",
+            "; there is one in the namespace {}: both must be in one, so make {interface} there (netns={one}, and --netns {one} for `mqtap create`)",
             elsewhere.join(", ")
         ),
     }

@@ -1,9 +1,11 @@
 //! What can go wrong with a tap that is to be made or deleted.
 
+use rustix::io::Errno;
+
 use super::Differences;
 use crate::bridge;
 use crate::device;
-use crate::link;
+use crate::link::{self, describe};
 use crate::name::{InterfaceName, NameRequest};
 
 /// Why a tap could not be made or deleted. Nothing was changed then.
@@ -36,16 +38,27 @@ pub enum Error {
         /// The interface.
         interface: InterfaceName,
     },
-    /// Any other kind of interface.
-    #[error(
-        "{interface} is not a tap{}; choose another name",
-        .kind.as_ref().map(|kind| format!(" but a {kind}")).unwrap_or_default()
-    )]
+    /// A tap cannot be made, because something else has the name.
+    #[error("{interface} is not a tap{}; choose another name", but_a(.kind.as_deref()))]
     NotATap {
         /// The interface.
         interface: InterfaceName,
         /// What the kernel calls its kind.
         kind: Option<String>,
+    },
+    /// No tap is meant to be deleted by this name.
+    #[error("{interface} is not a tap{}; {}", but_a(.kind.as_deref()), deleted_otherwise(*.interface, .kind.as_deref()))]
+    KeptNotATap {
+        /// The interface.
+        interface: InterfaceName,
+        /// What the kernel calls its kind.
+        kind: Option<String>,
+    },
+    /// `/dev/net/tun` may not be opened (EACCES, EPERM).
+    #[error("cannot open /dev/net/tun: {}; {}", describe(*.errno), tun_remedy(*.errno))]
+    TunPermission {
+        /// Why.
+        errno: Errno,
     },
     /// It may be there already, and has no name by which it could be found.
     #[error(
@@ -61,10 +74,42 @@ pub enum Error {
     Bridge(#[from] bridge::Error),
     /// The tap could not be made.
     #[error(transparent)]
-    Device(#[from] device::Error),
+    Device(device::Error),
     /// The interface could not be looked at or changed.
     #[error(transparent)]
     Link(#[from] link::Error),
+}
+
+impl From<device::Error> for Error {
+    fn from(error: device::Error) -> Self {
+        match error {
+            // Whoever opens a tap can be given its queues; whoever makes one cannot.
+            device::Error::TunPermission { errno } => Self::TunPermission { errno },
+            error => Self::Device(error),
+        }
+    }
+}
+
+fn but_a(kind: Option<&str>) -> String {
+    kind.map(|kind| format!(" but a {kind}")).unwrap_or_default()
+}
+
+/// Of anything but a tap in the wider sense, nobody is told how to delete what may be in use for something else.
+fn deleted_otherwise(interface: InterfaceName, kind: Option<&str>) -> String {
+    match kind {
+        Some("macvtap" | "ipvtap") => format!("`ip link del {interface}` deletes it"),
+        _ => "`mqtap list` lists those there are".to_owned(),
+    }
+}
+
+fn tun_remedy(errno: Errno) -> &'static str {
+    match errno {
+        // From a device cgroup, which stops root as well (security/device_cgroup.c: `devcgroup_check_permission`).
+        Errno::PERM => {
+            "a container or unit with a list of devices needs this one in it (--device /dev/net/tun, DeviceAllow=/dev/net/tun rw)"
+        }
+        _ => "run this as root: making a tap takes CAP_NET_ADMIN, and read and write permission on that file",
+    }
 }
 
 fn nameless(name: NameRequest) -> String {

@@ -135,13 +135,16 @@ pub fn create(options: &CreateOptions) -> Result<Created, Error> {
 /// Deletes a tap, also while somebody has it open, and returns what it was.
 ///
 /// # Errors
-/// [`Error::NotFound`]; [`Error::NotATap`] for any other interface, which stays; [`Error::Link`] (EPERM without
+/// [`Error::NotFound`]; [`Error::Tun`] and [`Error::KeptNotATap`] for any other interface, which stays; [`Error::Link`] (EPERM without
 /// CAP_NET_ADMIN).
 pub fn delete(name: InterfaceName, namespace: Option<&Namespace>) -> Result<Deleted, Error> {
     in_namespace(namespace, || {
         let links = Links::open()?;
         let link = links.find(name)?.ok_or(Error::NotFound { interface: name })?;
-        tap(&link)?;
+        tap(&link).map_err(|error| match error {
+            Error::NotATap { interface, kind } => Error::KeptNotATap { interface, kind },
+            error => error,
+        })?;
         // For a word about it; that it cannot be seen who they are is no reason to keep the tap.
         let holders = inspect::find(name, None).map(|tap| tap.holders).unwrap_or_default();
         links.delete(link.index)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::Namespace;
 use crate::fd::InheritError;
 use crate::inspect::Kind;
 use crate::link::{self, Holder, describe};
@@ -47,7 +48,7 @@ pub enum Error {
         errno: Errno,
     },
     /// The namespace could not be entered.
-    #[error("cannot open a tap in the network namespace {path}: {}", namespace_reason(source))]
+    #[error("cannot enter the network namespace {path}: {source}")]
     Namespace {
         /// Of the namespace.
         path: PathBuf,
@@ -123,10 +124,19 @@ pub enum Error {
     },
     /// EPERM on a new device.
     #[error(
-        "cannot make {0}: EPERM: this needs CAP_NET_ADMIN; or have an administrator make it for this user: `sudo mqtap create {name} --multi-queue --vnet-hdr --owner $USER`",
-        name = if *.0 == NameRequest::KernelChoice { "tap%d".to_owned() } else { .0.to_string() }
+        "cannot make {name}: EPERM: this needs CAP_NET_ADMIN; or have an administrator make {}",
+        made_for_user(*.name, *.multi_queue, *.vnet_header, .namespace.as_ref())
     )]
-    CreatePermission(NameRequest),
+    CreatePermission {
+        /// How it was to be called.
+        name: NameRequest,
+        /// Whether it was to have room for several queues.
+        multi_queue: bool,
+        /// Whether it was to have a virtio-net header.
+        vnet_header: bool,
+        /// Where, if not in the caller's network namespace.
+        namespace: Option<Namespace>,
+    },
     /// EPERM on an existing device.
     #[error("cannot open a queue of {interface}: EPERM: {}, and this process has no CAP_NET_ADMIN there", owners(*.owner, *.group))]
     OwnerPermission {
@@ -138,7 +148,10 @@ pub enum Error {
         group: Option<u32>,
     },
     /// Any other refusal of `TUNSETIFF`.
-    #[error("cannot open queue {queue} of {interface} (TUNSETIFF): {}", describe(*.errno))]
+    #[error(
+        "cannot open queue {queue} of {interface} (TUNSETIFF): {}{}",
+        describe(*.errno), reserved(*.interface, *.errno)
+    )]
     Open {
         /// The device.
         interface: NameRequest,
@@ -268,7 +281,7 @@ pub enum Error {
         offloads: Offloads,
     },
     /// A number that names no usable descriptor.
-    #[error("fds={}: {source}", source.number())]
+    #[error(transparent)]
     Inherit {
         /// Why.
         #[from]
@@ -376,15 +389,36 @@ pub(super) fn held_by(holders: &[Holder]) -> impl fmt::Display + '_ {
     List(holders)
 }
 
-fn namespace_reason(error: &std::io::Error) -> String {
-    match Errno::from_io_error(error) {
-        Some(errno @ Errno::NOENT) => format!("{}; `ip netns` lists those with a name", describe(errno)),
-        Some(errno @ Errno::INVAL) => format!("{}; it is no network namespace", describe(errno)),
-        Some(errno @ (Errno::PERM | Errno::ACCESS)) => {
-            format!("{}; entering one needs CAP_SYS_ADMIN, here and there", describe(errno))
+/// What to make for a user who may not, and how it is asked for then: a pattern never stands for what is there.
+fn made_for_user(
+    name: NameRequest,
+    multi_queue: bool,
+    vnet_header: bool,
+    namespace: Option<&Namespace>,
+) -> String {
+    let fixed = name.example();
+    let option = |given, text| if given { text } else { "" };
+    let (multi_queue, vnet_header) =
+        (option(multi_queue, " --multi-queue"), option(vnet_header, " --vnet-hdr"));
+    let netns = namespace.map(|namespace| format!(" --netns {namespace}")).unwrap_or_default();
+    let command = format!("`sudo mqtap create {fixed}{multi_queue}{vnet_header}{netns} --owner $USER`");
+    match name {
+        NameRequest::Exact(_) => format!("it for this user: {command}"),
+        NameRequest::Pattern(_) | NameRequest::KernelChoice => {
+            format!(
+                "one with a fixed name for this user: {command}; ask for it by that name then (ifname={fixed})"
+            )
         }
-        Some(errno) => describe(errno),
-        None => error.to_string(),
+    }
+}
+
+/// Names that are directories beside those of interfaces (include/net/ip.h: `sysctl_dev_name_is_allowed`).
+fn reserved(name: NameRequest, errno: Errno) -> &'static str {
+    match name {
+        NameRequest::Exact(name) if errno == Errno::INVAL && matches!(name.as_str(), "all" | "default") => {
+            "; the kernel keeps the names all and default for itself (/proc/sys/net/ipv4/conf); choose another name"
+        }
+        _ => "",
     }
 }
 

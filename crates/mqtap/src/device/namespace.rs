@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,7 +10,7 @@ use std::str::FromStr;
 use rustix::io::Errno;
 
 use super::Error;
-use crate::link::{Link, Links};
+use crate::link::{Link, Links, describe};
 use crate::name::InterfaceName;
 use crate::sys;
 
@@ -101,7 +102,7 @@ impl Namespace {
             return Err(Error::Unsupported.into());
         }
         let (file, path) = (self.open()?, self.path());
-        let failed = |errno: Errno| E::from(Error::Namespace { path: path.clone(), source: errno.into() });
+        let failed = |errno| E::from(Error::Namespace { path: path.clone(), source: self.explained(errno) });
         visit(|| sys::enter_namespace(file.as_fd()), act, failed)
     }
 
@@ -109,14 +110,31 @@ impl Namespace {
         self.open_file().map_err(|source| Error::Namespace { path: self.path(), source })
     }
 
-    pub(crate) fn open_file(&self) -> std::io::Result<File> {
+    /// Opens it, or says why it cannot be, in words that fit all who want to go there.
+    pub(crate) fn open_file(&self) -> io::Result<File> {
         let is_name = |name: &str| {
             Path::new(name).components().count() == 1 && !name.contains(['/', '\0']) && name != ".."
         };
-        match self {
+        let opened = match self {
             Self::Name(name) if !is_name(name) => Err(Errno::INVAL.into()),
             _ => File::open(self.path()),
-        }
+        };
+        opened.map_err(|error| Errno::from_io_error(&error).map_or(error, |errno| self.explained(errno)))
+    }
+
+    /// What went wrong, and what to do about it, which depends on how the namespace was named.
+    fn explained(&self, errno: Errno) -> io::Error {
+        let what = describe(errno);
+        let text = match (self, errno) {
+            (Self::Pid(pid), Errno::NOENT | Errno::SRCH) => format!("{what}; there is no process {pid}"),
+            (_, Errno::NOENT) => format!("{what}; `ip netns` lists those with a name"),
+            (_, Errno::INVAL) => format!("{what}; it is no network namespace"),
+            (_, Errno::PERM | Errno::ACCESS) => {
+                format!("{what}; entering one needs CAP_SYS_ADMIN, here and there")
+            }
+            _ => what,
+        };
+        io::Error::new(io::Error::from(errno).kind(), text)
     }
 }
 

@@ -85,7 +85,10 @@ impl Opening {
         };
         for (queue, fd) in (1..).zip(spare.drain(..)) {
             let request = Interface { name: name.to_kernel(), flags: self.flags };
-            let join = |errno| refused(NameRequest::Exact(name), self.existing, queue, errno);
+            let (name_of_first, existing) = (NameRequest::Exact(name), self.existing);
+            let attempt =
+                Attempt { options: &self.options, name: name_of_first, existing, queue, flags: self.flags };
+            let join = |errno| attempt.refused(errno);
             sys::set_interface(fd.as_fd(), request).map_err(join)?;
             verify(fd.as_fd(), name, self.flags)?;
             self.device.queues.push(Arc::new(TapQueue::new(fd, queue, name, multi_queue)));
@@ -212,9 +215,10 @@ fn begin_inspected(
         _ => None,
     };
     let request = Interface { name: options.name.to_kernel(), flags: flags | creation };
+    let attempt = Attempt { options, name: options.name, existing: tun, queue: 0, flags };
     let opened = sys::set_interface(first.as_fd(), request).map_err(|errno| match (errno, fresh) {
         (Errno::BUSY, Some(name)) => Error::Changed(name),
-        _ => refused(options.name, tun, 0, errno),
+        _ => attempt.refused(errno),
     })?;
     let name = InterfaceName::from_kernel(opened.name).map_err(|_| Error::Open {
         interface: options.name,
@@ -321,20 +325,39 @@ fn wanted_flags(
     Ok(flags)
 }
 
-/// Why `TUNSETIFF` refused.
-fn refused(name: NameRequest, existing: Option<TunLink>, queue: u16, errno: Errno) -> Error {
-    let exact = match name {
-        NameRequest::Exact(name) => Some(name),
-        NameRequest::Pattern(_) | NameRequest::KernelChoice => None,
-    };
-    let holders = || exact.map(link::holders).unwrap_or_default();
-    match (errno, exact, existing) {
-        (Errno::PERM, Some(interface), Some(tun)) => {
-            Error::OwnerPermission { interface, owner: tun.owner, group: tun.group }
+/// A queue that is to be opened.
+struct Attempt<'a> {
+    options: &'a OpenOptions,
+    name: NameRequest,
+    existing: Option<TunLink>,
+    queue: u16,
+    flags: u16,
+}
+
+impl Attempt<'_> {
+    /// Why `TUNSETIFF` refused.
+    fn refused(&self, errno: Errno) -> Error {
+        let Self { name, queue, .. } = *self;
+        let exact = match name {
+            NameRequest::Exact(name) => Some(name),
+            NameRequest::Pattern(_) | NameRequest::KernelChoice => None,
+        };
+        let holders = || exact.map(link::holders).unwrap_or_default();
+        match (errno, exact, self.existing) {
+            (Errno::PERM, Some(interface), Some(tun)) => {
+                Error::OwnerPermission { interface, owner: tun.owner, group: tun.group }
+            }
+            (Errno::PERM, ..) => Error::CreatePermission {
+                name,
+                multi_queue: self.flags & flag::MULTI_QUEUE != 0,
+                vnet_header: self.flags & flag::VNET_HDR != 0,
+                namespace: self.options.namespace.clone(),
+            },
+            (Errno::BUSY, ..) => Error::Busy { interface: name, holders: holders() },
+            (Errno::TOOBIG, Some(interface), _) => {
+                Error::TooManyQueues { interface, queue, holders: holders() }
+            }
+            _ => Error::Open { interface: name, queue, errno },
         }
-        (Errno::PERM, ..) => Error::CreatePermission(name),
-        (Errno::BUSY, ..) => Error::Busy { interface: name, holders: holders() },
-        (Errno::TOOBIG, Some(interface), _) => Error::TooManyQueues { interface, queue, holders: holders() },
-        _ => Error::Open { interface: name, queue, errno },
     }
 }

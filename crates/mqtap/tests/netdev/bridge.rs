@@ -100,7 +100,7 @@ pub(crate) fn br_that_is_in_another_namespace_is_named() -> TestResult {
     ip("netns add red")?;
     ip("-netns red link add br0 type veth peer name br1")?;
     let error = refused("tap,id=a,br=br0");
-    says(&error, &["there is no br0", "namespace blue:", "netns=blue"]);
+    says(&error, &["there is no br0", "namespace blue:", "netns=blue", "--netns blue"]);
     Ok(())
 }
 

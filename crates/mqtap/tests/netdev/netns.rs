@@ -88,7 +88,7 @@ pub(crate) fn netns_that_does_not_exist_is_an_error() -> TestResult {
     for (netns, pieces) in [
         ("mqtap-no-such-namespace", ["/run/netns/mqtap-no-such-namespace: ENOENT", "`ip netns` lists"]),
         ("/no/such/file", ["/no/such/file: ENOENT", "`ip netns` lists"]),
-        ("4194305", ["/proc/4194305/ns/net: ENOENT", "network namespace"]),
+        ("4194305", ["/proc/4194305/ns/net: ENOENT", "there is no process 4194305"]),
         ("/proc/self/ns/uts", ["/proc/self/ns/uts: EINVAL", "it is no network namespace"]),
     ] {
         let error = refused(&format!("tap,id=a,netns={netns}"));

@@ -124,7 +124,15 @@ fn errors_of_our_own_are_explained() {
     let errors = [
         (Error::TunMissing, "dev-net-tun"),
         (Error::TunPermission { errno: Errno::ACCESS }, "dev-net-tun"),
-        (Error::CreatePermission("tap0".parse().unwrap()), "eperm"),
+        (
+            Error::CreatePermission {
+                name: "tap0".parse().unwrap(),
+                multi_queue: true,
+                vnet_header: true,
+                namespace: None,
+            },
+            "eperm",
+        ),
         (Error::Busy { interface: "tap0".parse().unwrap(), holders: Vec::new() }, "ebusy"),
         (
             Error::TooManyQueues { interface: "tap0".parse().unwrap(), queue: 256, holders: Vec::new() },

@@ -64,8 +64,10 @@ pub enum TemplateError {
         /// The key that was probably meant.
         suggestion: Option<&'static str>,
     },
-    /// A list of handles of a netdev without vhost.
-    #[error("`{{{id}.{key}}}`: netdev {id} has no vhost-net handles; add vhost=on to it")]
+    /// A list of handles of a netdev without vhost, or with `vhost=try` where there is none.
+    #[error(
+        "`{{{id}.{key}}}`: netdev {id} has no vhost-net handles; with vhost=on it has them or fails, with vhost=try it may have none"
+    )]
     NoVhost {
         /// The netdev.
         id: Id,

@@ -64,7 +64,8 @@ pub(super) fn settle(options: &Options, owners: Owners, opening: &Opening) -> Re
     if differences.is_empty() {
         return Ok(());
     }
-    Err(Error::Different { id: options.id.clone(), interface: link.name, differences })
+    let (id, interface, kind) = (options.id.clone(), link.name, device.kind());
+    Err(Error::Different { id, interface, kind, differences })
 }
 
 fn set(options: &Options, device: &TapDevice) -> Result<(), device::Error> {

@@ -10,6 +10,7 @@ use super::super::options::{Id, Options};
 use super::helper::HelperError;
 use crate::account::AccountError;
 use crate::create::Differences;
+use crate::inspect::Kind;
 use crate::name::InterfaceName;
 use crate::program::RunError;
 use crate::{bridge, device, vhost_net};
@@ -54,13 +55,16 @@ pub enum Error {
     },
     /// The interface exists, and is not as it would have been created.
     #[error(
-        "netdev {id}: {interface} exists and is not as asked for: {differences}; persist=, user=, group=, mac= and mtu= say how to create an interface, and change none: change it by other means, leave them out, or delete it with `mqtap delete {interface}`"
+        "netdev {id}: {interface} exists and is not as asked for: {differences}; persist=, user=, group=, mac= and mtu= say how to create an interface, and change none: change it by other means, leave them out, or delete it with `{} {interface}`",
+        deleting(*.kind)
     )]
     Different {
         /// The netdev.
         id: Id,
         /// The interface.
         interface: InterfaceName,
+        /// Which kind of tap it is.
+        kind: Kind,
         /// In what it differs.
         differences: Differences,
     },
@@ -102,6 +106,10 @@ impl Error {
         let id = &options.id;
         move |source| Self::Device { id: id.clone(), source: source.into() }
     }
+}
+
+fn deleting(kind: Kind) -> &'static str {
+    if kind.is_on_another_interface() { "ip link del" } else { "mqtap delete" }
 }
 
 fn script_advice(source: &RunError) -> &'static str {

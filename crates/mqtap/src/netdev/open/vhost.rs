@@ -12,7 +12,7 @@ pub(super) fn open(options: &Options) -> Result<Vec<VhostNet>, Error> {
     }
     match handles(options) {
         Err(error) if mode == VhostMode::Try => {
-            tracing::warn!("netdev {}: mqtap moves the frames itself: {error}", options.id);
+            tracing::warn!("netdev {}: vhost-net is not used: {error}", options.id);
             Ok(Vec::new())
         }
         handles => handles.map_err(|source| Error::Vhost { id: options.id.clone(), source }),

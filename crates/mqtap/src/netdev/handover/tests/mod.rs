@@ -123,7 +123,7 @@ fn unknown_names_are_errors_that_name_the_known() {
         ),
         (
             "{b-1.x.vhostfds.csv}",
-            "`{b-1.x.vhostfds.csv}`: netdev b-1.x has no vhost-net handles; add vhost=on to it",
+            "`{b-1.x.vhostfds.csv}`: netdev b-1.x has no vhost-net handles; with vhost=on it has them or fails, with vhost=try it may have none",
         ),
     ] {
         assert_eq!(fill(text).unwrap_err().to_string(), expected, "{text}");
