@@ -14,6 +14,7 @@ mod guest_mac;
 mod helper;
 mod json;
 mod list;
+mod mac;
 mod output;
 mod per_nic;
 mod queues;

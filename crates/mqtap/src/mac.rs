@@ -10,6 +10,22 @@ use serde::{Deserialize, Serialize};
 #[error("{0:?} is not a MAC address such as 52:54:00:12:34:56")]
 pub struct InvalidMac(String);
 
+/// An address that no interface can have: a group's, or all zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an interface has an address of its own, and this is {}",
+    if .0.is_multicast() { "that of a group (its first byte is odd)" } else { "that of nobody" }
+)]
+pub struct NotAStation(MacAddress);
+
+impl NotAStation {
+    /// The address.
+    #[must_use]
+    pub fn address(self) -> MacAddress {
+        self.0
+    }
+}
+
 /// A MAC address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -55,6 +71,14 @@ impl MacAddress {
     #[must_use]
     pub fn is_station(self) -> bool {
         !self.is_multicast() && self.0 != [0; 6]
+    }
+
+    /// The address, if an interface [can have it](Self::is_station), be it a tap or a guest's card.
+    ///
+    /// # Errors
+    /// [`NotAStation`] says what it is.
+    pub fn station(self) -> Result<Self, NotAStation> {
+        if self.is_station() { Ok(self) } else { Err(NotAStation(self)) }
     }
 }
 
@@ -130,6 +154,21 @@ mod tests {
         ] {
             assert!(wrong.parse::<MacAddress>().is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn an_interface_has_an_address_of_its_own() {
+        for (text, piece) in [
+            ("01:00:00:00:00:01", "that of a group"),
+            ("ff:ff:ff:ff:ff:ff", "that of a group"),
+            ("00:00:00:00:00:00", "that of nobody"),
+        ] {
+            let mac: MacAddress = text.parse().unwrap();
+            let error = mac.station().unwrap_err();
+            assert!(error.address() == mac && error.to_string().contains(piece), "{text}: {error}");
+        }
+        let own = MacAddress::new([2, 0, 0, 0, 0, 1]);
+        assert_eq!(own.station(), Ok(own));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use mqtap::netdev::Qdisc;
 use mqtap::{Account, InterfaceName, MacAddress, Namespace, link};
 use words::Words;
 
+use crate::mac;
+
 /// Make a persistent tap, for a VMM to open later.
 ///
 /// The tap belongs to whoever makes it (with sudo, to the user who ran sudo), unless --owner or --group says otherwise: a tap that
@@ -43,7 +45,7 @@ pub(crate) struct Arguments {
     multi_queue: bool,
 
     /// MAC address of the host's end, not the guest's.
-    #[arg(long, value_name = "MAC")]
+    #[arg(long, value_name = "MAC", value_parser = mac::station)]
     mac: Option<MacAddress>,
 
     /// MTU, in bytes [default: the bridge's, or 1500].

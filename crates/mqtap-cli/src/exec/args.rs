@@ -7,6 +7,7 @@ use mqtap::MacAddress;
 use mqtap::account::Account;
 use mqtap::netdev::Options;
 
+use crate::mac;
 use crate::per_nic::PerNic;
 
 /// Open netdevs and run a command that inherits them.
@@ -26,7 +27,7 @@ pub(crate) struct Arguments {
     pub(crate) netdev: Vec<Options>,
 
     /// MAC address for {ID.mac} [default: one that belongs to this host and the name of the interface].
-    #[arg(long, value_name = "[ID=]MAC")]
+    #[arg(long, value_name = "[ID=]MAC", value_parser = mac::of_nic)]
     pub(crate) mac: Vec<PerNic<MacAddress>>,
 
     /// Run the command as this user, by name or number, with the groups that the user is in.

@@ -7,6 +7,7 @@ use mqtap::inspect::{self, Tap};
 use mqtap::{Namespace, account};
 use serde_json::Value;
 
+use crate::create::words;
 use crate::output::{Align, Columns};
 use crate::{exit, json};
 
@@ -15,7 +16,12 @@ use crate::{exit, json};
 /// Taps, macvtaps and ipvtaps, whoever made them. Changes nothing, and needs no privilege; of other users' processes root sees more.
 /// QUEUES is how many are attached, of how many are open.
 #[derive(Clone, Debug, Args)]
+#[command(override_usage = "mqtap list [OPTIONS] [NAME]...\n       mqtap list [OPTIONS] dev NAME")]
 pub(crate) struct Arguments {
+    /// Only these; that one of them is not there, or is no tap, is an error [default: all].
+    #[arg(value_name = "NAME")]
+    words: Vec<String>,
+
     /// In this network namespace: a name (see `ip netns`), a path, or the number of a process.
     #[arg(long, value_name = "NAME|PATH|PID")]
     netns: Option<Namespace>,
@@ -26,7 +32,17 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
-    match inspect::list(arguments.netns.as_ref()) {
+    let names = match words::names(&arguments.words, "list") {
+        Ok(names) => names,
+        Err(message) => return exit::usage("list", &message),
+    };
+    let namespace = arguments.netns.as_ref();
+    let taps = if names.is_empty() {
+        inspect::list(namespace)
+    } else {
+        names.into_iter().map(|name| inspect::find(name, namespace)).collect()
+    };
+    match taps {
         Ok(taps) if arguments.json => {
             let taps: Vec<Value> = taps.iter().map(|tap| json::tap(tap).into()).collect();
             exit::print(&format!("{}\n", Value::from(taps)))

@@ -9,6 +9,7 @@ use mqtap::MacAddress;
 use mqtap::netdev::Options;
 use rustix::thread::CpuSet;
 
+use crate::mac;
 use crate::per_nic::{PerNic, agree, ids, known, not_shared, pick, split};
 use crate::status::Directory;
 
@@ -43,7 +44,7 @@ pub(crate) struct Arguments {
 
     /// MAC address of the guest, for VMMs that ask the backend for it (QEMU does not). The netdev's mac= is that of the host's end.
     /// A macvtap's own address is the guest's, and need not be given.
-    #[arg(long, value_name = "[ID=]MAC")]
+    #[arg(long, value_name = "[ID=]MAC", value_parser = mac::of_nic)]
     pub(crate) mac: Vec<PerNic<MacAddress>>,
 
     /// MTU of the tap, in bytes, also of one that exists (the netdev's mtu= is for a new one); the guest is told.

@@ -21,7 +21,7 @@ use crate::{exit, json};
 #[command(override_usage = "mqtap show [OPTIONS] [dev] NAME")]
 pub(crate) struct Arguments {
     /// The tap.
-    #[arg(value_name = "NAME", required = true, num_args = 1..)]
+    #[arg(value_name = "NAME")]
     words: Vec<String>,
 
     /// In this network namespace: a name (see `ip netns`), a path, or the number of a process.
@@ -34,6 +34,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
+    if arguments.words.is_empty() {
+        // `ip tuntap show` shows all.
+        return exit::usage("show", &"NAME says which tap; `mqtap list` lists all");
+    }
     let name = match words::name(&arguments.words, "show") {
         Ok(name) => name,
         Err(message) => return exit::usage("show", &message),

@@ -32,6 +32,15 @@ pub(crate) fn every_tap_has_a_line() -> TestResult {
     assert_eq!(lines[2][..5], ["ltap1", "tap", "down", "1", "1500"]);
     assert!(lines[2].iter().any(|word| word.ends_with(&format!("({})", std::process::id()))), "{text}");
     assert_eq!(lines.len(), 3, "{text}");
+    // Those that are named, in that order.
+    let named = |arguments: &str| -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
+        let text = mqtap(arguments)?;
+        Ok(text.lines().skip(1).map(|line| line.split_whitespace().next().unwrap_or("").to_owned()).collect())
+    };
+    assert_eq!(named("list ltap1")?, ["ltap1"]);
+    assert_eq!(named("list dev ltap1 mode tap")?, ["ltap1"]);
+    assert_eq!(named("list ltap1 ltap0")?, ["ltap1", "ltap0"]);
+    assert_eq!(tap("list ltap0 --json")?["ifname"], "ltap0");
     Ok(())
 }
 
@@ -89,7 +98,10 @@ pub(crate) fn what_is_no_tap_is_refused() -> TestResult {
         ("show br0", 1, "br0 is no tap but of kind bridge"),
         ("show nothing0", 1, "there is no interface nothing0"),
         ("queues lo", 1, "lo is no tap"),
-        ("show", 2, "were not provided:\n  <NAME>"),
+        ("show", 2, "NAME says which tap; `mqtap list` lists all"),
+        ("list br0", 1, "br0 is no tap but of kind bridge"),
+        ("list dev nothing0", 1, "there is no interface nothing0"),
+        ("list dev tap0 tap1", 2, "`tap1` is neither an option of mqtap list nor a word"),
         ("show a-name-that-is-too-long", 2, "the kernel takes at most 15"),
         ("queues tap0 --watch 0", 2, "expected seconds, from 0.1 to 3600"),
         ("doctor tap0 --queues 257", 2, "257 is not in 1..=256"),

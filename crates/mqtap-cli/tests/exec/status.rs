@@ -69,6 +69,8 @@ pub(crate) fn wrong_usage_is_2_and_opens_nothing() -> TestResult {
         ("exec --netdev tap,id=a,ifname=tap0 --netdev tap,id=a.fds -- true", "would mean two things"),
         ("exec --netdev tap,id=a,ifname=tap0 --mac b=52:54:00:12:34:56 -- true", "no netdev with id=b"),
         ("exec --netdev tap,id=a,ifname=tap0 --mac 1:2 -- true", "is not a MAC address such as"),
+        ("exec --netdev tap,id=a,ifname=tap0 --mac 01:00:00:00:00:01 -- true", "this is that of a group"),
+        ("exec --netdev tap,id=a,ifname=tap0 --mac a=00:00:00:00:00:00 -- true", "this is that of nobody"),
         (
             "exec --netdev tap,id=a --netdev tap,id=b --mac 52:54:00:12:34:56 -- true",
             "cannot share one --mac",

@@ -26,6 +26,8 @@ pub(crate) fn wrong_usage_is_exit_status_2() -> TestResult {
     let cases = [
         ("serve", "were not provided:\n  --netdev"),
         ("serve --netdev tap,id=a", "each netdev needs one"),
+        ("serve --netdev tap,id=a --socket /tmp/x --mac 01:00:00:00:00:01", "this is that of a group"),
+        ("serve --netdev tap,id=a --socket /tmp/x --mac a=00:00:00:00:00:00", "this is that of nobody"),
         ("serve --netdev tap,id=a --socket /tmp/x --socket /tmp/y", "each netdev needs one"),
         ("serve --netdev tap,id=a,queues=0 --socket /tmp/x", "at least one queue"),
         ("serve --netdev tap,id=a,queues=257 --socket /tmp/x", "at most 256 queues"),

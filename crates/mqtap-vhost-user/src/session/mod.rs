@@ -290,7 +290,7 @@ impl<'d, D: Device> Session<'d, D> {
 
     fn send_rarp(&mut self, mac: [u8; 6]) -> Result<(), RequestError> {
         let address = MacAddress::new(mac);
-        if address.is_multicast() || mac == [0; 6] {
+        if !address.is_station() {
             return Err(RequestError::Mac { mac });
         }
         self.device.announce(address).map_err(RequestError::device)

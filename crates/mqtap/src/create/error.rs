@@ -6,6 +6,7 @@ use super::Differences;
 use crate::bridge;
 use crate::device;
 use crate::link::{self, describe};
+use crate::mac::NotAStation;
 use crate::name::{InterfaceName, NameRequest};
 
 /// Why a tap could not be made or deleted. Nothing was changed then.
@@ -66,6 +67,9 @@ pub enum Error {
         nameless(*.0), .0.example()
     )]
     NewEachTime(NameRequest),
+    /// An address that no interface can have.
+    #[error("address {address}: {0}", address = .0.address())]
+    NotAStation(#[from] NotAStation),
     /// `mq` on a device with one queue.
     #[error("the qdisc mq is for taps with several queues; add multi_queue, or leave out the qdisc")]
     MqNeedsMultiQueue,

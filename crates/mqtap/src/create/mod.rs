@@ -96,10 +96,13 @@ impl CreateOptions {
     /// Finds what can be seen to be wrong before anything is tried.
     ///
     /// # Errors
-    /// [`Error::MqNeedsMultiQueue`]; [`Error::NewEachTime`].
+    /// [`Error::MqNeedsMultiQueue`]; [`Error::NotAStation`]; [`Error::NewEachTime`].
     pub fn validate(&self) -> Result<(), Error> {
         if self.qdisc == Some(Qdisc::Mq) && !self.multi_queue {
             return Err(Error::MqNeedsMultiQueue);
+        }
+        if let Some(mac) = self.mac {
+            mac.station()?;
         }
         if self.if_not_exists && !matches!(self.name, NameRequest::Exact(_)) {
             return Err(Error::NewEachTime(self.name));

@@ -5,15 +5,14 @@ use thiserror::Error;
 use super::name::OptionName;
 use super::options::MAX_SEND_BUFFER;
 use super::text::{
-    Count, DidYouMean, Nth, Shown, Twice, Words, empty_advice, expected_fd, not_a_station,
-    opened_elsewhere_advice, option_advice, range_of, script_advice, source_advice, standard_stream,
-    type_advice,
+    Count, DidYouMean, Nth, Shown, Twice, Words, empty_advice, expected_fd, opened_elsewhere_advice,
+    option_advice, range_of, script_advice, source_advice, standard_stream, type_advice,
 };
 use super::value::{NumberError, ProgramError, SizeError};
 use crate::account::AccountError;
 use crate::device::InvalidNamespace;
 use crate::link::{MAX_MTU, MIN_MTU};
-use crate::mac::MacAddress;
+use crate::mac::NotAStation;
 use crate::name;
 
 /// A mistake in netdev options.
@@ -435,11 +434,8 @@ pub enum OptionsError {
     },
 
     /// An address that no interface can have.
-    #[error("mac={mac}: an interface has an address of its own, and this is {}", not_a_station(*.mac))]
-    NotAStation {
-        /// The address.
-        mac: MacAddress,
-    },
+    #[error("mac={mac}: {0}", mac = .0.address())]
+    NotAStation(NotAStation),
 
     /// An MTU that no tap can have.
     #[error("mtu={mtu}: the MTU of a tap is {MIN_MTU} to {MAX_MTU} bytes")]

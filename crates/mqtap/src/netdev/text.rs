@@ -5,7 +5,6 @@ use std::fmt;
 use super::name::OptionName;
 use super::options::MAX_QUEUES;
 use crate::link::{MAX_MTU, MIN_MTU};
-use crate::mac::MacAddress;
 
 /// Text from outside inside a message: cut to a readable length, control characters escaped.
 pub(super) struct Shown<'a>(pub(super) &'a str);
@@ -175,10 +174,6 @@ pub(super) fn opened_elsewhere_advice(option: OptionName, source: OptionName) ->
         }
         _ => format!("{opener} has opened the interface; leave out {option}="),
     }
-}
-
-pub(super) fn not_a_station(mac: MacAddress) -> &'static str {
-    if mac.is_multicast() { "that of a group (its first byte is odd)" } else { "that of nobody" }
 }
 
 pub(super) fn standard_stream(fd: i32) -> &'static str {

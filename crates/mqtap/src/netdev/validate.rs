@@ -154,8 +154,8 @@ impl Options {
 
     /// What an interface is to be that is created.
     fn check_created(&self) -> Result<(), OptionsError> {
-        if let Some(mac) = self.mac.filter(|mac| !mac.is_station()) {
-            return Err(OptionsError::NotAStation { mac });
+        if let Some(mac) = self.mac {
+            mac.station().map_err(OptionsError::NotAStation)?;
         }
         if let Some(mtu) = self.mtu.filter(|mtu| !(MIN_MTU..=MAX_MTU).contains(mtu)) {
             return Err(OptionsError::MtuOutOfRange { mtu });

@@ -1,10 +1,23 @@
 //! The words of `ip tuntap add` and `ip tuntap del`.
 
 use mqtap::InterfaceName;
+use mqtap::name::InvalidName;
 
 /// The interface that they name, for a subcommand that wants to know nothing else.
 pub(crate) fn name(words: &[String], subcommand: &str) -> Result<InterfaceName, String> {
-    Words::read(words, subcommand)?.name.parse().map_err(|error: mqtap::name::InvalidName| error.to_string())
+    Words::read(words, subcommand)?.name.parse().map_err(|error: InvalidName| error.to_string())
+}
+
+/// The interfaces that they name, for a subcommand that takes several: `tap0 tap1`, `dev tap0 mode tap`.
+pub(crate) fn names(words: &[String], subcommand: &str) -> Result<Vec<InterfaceName>, String> {
+    let is_bare = |word: &String| !matches!(word.as_str(), "dev" | "name" | "mode");
+    if words.iter().all(is_bare) {
+        return words
+            .iter()
+            .map(|word| word.parse().map_err(|error: InvalidName| error.to_string()))
+            .collect();
+    }
+    name(words, subcommand).map(|name| vec![name])
 }
 
 /// What they say. Only the name is needed.
@@ -101,6 +114,32 @@ mod tests {
         }
         let named = Words { name: "user", ..Words::default() };
         assert_eq!(Words::read(&words("dev user"), "create"), Ok(named), "a word can be a name");
+    }
+
+    #[test]
+    fn several_names_are_words_of_no_other_meaning() {
+        let named = |text: &str| {
+            let names = names(&words(text), "list")?;
+            Ok::<_, String>(names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        };
+        for (text, expected) in [
+            ("tap0", "tap0"),
+            ("tap0 tap1", "tap0 tap1"),
+            ("dev tap0", "tap0"),
+            ("dev tap0 mode tap", "tap0"),
+            ("user", "user"),
+            ("dev dev", "dev"),
+        ] {
+            assert_eq!(named(text).as_deref(), Ok(expected), "{text}");
+        }
+        for (text, piece) in [
+            ("mode tap", "there is no name"),
+            ("dev tap0 tap1", "`tap1` is neither an option of mqtap list nor a word"),
+            ("dev tun0 mode tun", "`mode tun` is for a tun"),
+            ("tap0 tap%d", "is a pattern"),
+        ] {
+            assert!(named(text).is_err_and(|error| error.contains(piece)), "{text}: {:?}", named(text));
+        }
     }
 
     #[test]
