@@ -8,6 +8,7 @@ use mqtap::create::{CreateOptions, Created, Error, create, delete};
 use mqtap::netdev::Qdisc;
 use mqtap::{InterfaceName, Link, Links, NameRequest, Namespace, OpenOptions, TapDevice, device};
 use mqtap_test_support::{Elsewhere, TestResult, all_users_exist, eventually, ip};
+use rustix::io::Errno;
 
 /// But for a queue that a process which another test has just started keeps until it is what it is to be.
 fn settled(mut link: Link) -> Link {
@@ -184,6 +185,20 @@ fn a_failure_leaves_nothing() -> TestResult {
         eventually("nothing is left", || interfaces() == before)?;
     }
     assert_eq!(find("br0").unwrap().mtu, 1280);
+    Ok(())
+}
+
+/// Root may do anything but what a container's list of devices forbids.
+fn who_may_not_open_dev_net_tun_is_told_who_may() -> TestResult {
+    for (errno, piece, other) in [
+        (Errno::ACCESS, "run this as root", "DeviceAllow="),
+        (Errno::PERM, "DeviceAllow=/dev/net/tun", "run this as root"),
+    ] {
+        let error = Error::from(device::Error::TunPermission { errno }).to_string();
+        assert!(error.contains(piece) && !error.contains(other) && !error.contains("fds="), "{error}");
+        let explained = mqtap::doctor::explain(&error);
+        assert!(explained.iter().any(|explanation| explanation.id == "dev-net-tun"), "{error}");
+    }
     Ok(())
 }
 
@@ -365,6 +380,7 @@ mqtap_test_support::tests!(
     the_kernel_numbers_a_pattern,
     the_qdisc_is_noqueue_before_it_is_up_unless_mq_is_asked_for,
     a_failure_leaves_nothing,
+    who_may_not_open_dev_net_tun_is_told_who_may,
     what_exists_is_refused,
     a_bridge_with_an_address_or_a_card_keeps_its_own,
     if_not_exists_takes_what_is_as_asked_for,

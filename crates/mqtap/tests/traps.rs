@@ -255,6 +255,10 @@ fn making_a_device_without_privilege_says_what_it_needs() -> TestResult {
             unprivileged(|| TapDevice::open(&OpenOptions { name, ..options })).unwrap_err().to_string();
         assert!(error.ends_with(end), "{error}");
     }
+    let (name, namespace) = ("tap0".parse()?, Some(Namespace::Name("blue".to_owned())));
+    let error =
+        Error::CreatePermission { name, multi_queue: true, vnet_header: false, namespace }.to_string();
+    assert!(error.ends_with("`sudo mqtap create tap0 --multi-queue --netns blue --owner $USER`"), "{error}");
     Ok(())
 }
 
