@@ -39,7 +39,7 @@ pub(super) const ROWS: &[Row] = &[
         option: OptionName::Netns,
         works: netns,
         refused: &[
-            ("tap,id=a,netns=/no/such/namespace", "in the network namespace /no/such/namespace: ENOENT"),
+            ("tap,id=a,netns=/no/such/namespace", "enter the network namespace /no/such/namespace: ENOENT"),
             ("tap,id=a,netns=..", "neither a name of a network namespace nor a path"),
         ],
     },
