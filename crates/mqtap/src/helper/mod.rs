@@ -9,7 +9,10 @@
 //! 3. The [access list](acl) is asked whether the bridge may be used. It is a file of root's, at a fixed place.
 //! 4. With CAP_NET_ADMIN: a new tap whose name the kernel chooses, which belongs to the user at once, so that no other user can
 //!    open it; and [`Port::join`] on exactly that bridge.
-//! 5. CAP_NET_ADMIN is given up. The queues are sent, and are all that is left of the tap: it goes away with them.
+//! 5. CAP_NET_ADMIN is given up. The queues are sent, and are all that is left of the tap: it goes away with them, unless the user
+//!    makes it stay. What the kernel lets the holder of a queue do without a capability, no helper can prevent: keep the tap
+//!    (`TUNSETPERSIST`), give it to another user (`TUNSETOWNER`), change its address (`SIOCSIFHWADDR`); drivers/net/tun.c,
+//!    `__tun_chr_ioctl`. An access list allows a user that as well.
 //!
 //! The protocol is that of QEMU's helper, so that QEMU can use it as well; `queues` is ours.
 
