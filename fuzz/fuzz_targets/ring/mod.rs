@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mqtap_virtio::memory::{DirtyLog, GuestAddress, GuestMemory, SharedMemory};
+use mqtap_virtio::memory::{Budget, DirtyLog, GuestAddress, GuestMemory, SharedMemory};
 use mqtap_virtio::ring::{
     Batch, Completion, Direction, Error, IoVec, Ring, RingAddresses, RingBase, RingConfig, RingFeatures,
 };
@@ -89,7 +89,7 @@ impl World {
         let memory = GuestMemory::new(REGIONS.into_iter().map(map).collect()).expect("regions");
         let log = SharedMemory::create(0x4_0000).expect("a memfd");
         let fd = log.fd().as_fd().try_clone_to_owned().expect("a descriptor");
-        let log = DirtyLog::map(fd, 0, 0x4_0000).expect("a log");
+        let log = DirtyLog::map(fd, 0, 0x4_0000, &Budget::new()).expect("a log");
         World { logging: memory.with_log(Some(Arc::new(log))), memory }
     }
 
