@@ -194,4 +194,10 @@ impl Pair {
         self.receiver.events.take_calls()?;
         self.receiver.ring.arm_calls()
     }
+
+    /// Asks to be called when a frame comes back, for those who look after the eventfd themselves. True if one has come back
+    /// already that was not reaped.
+    pub fn arm_transmit(&mut self) -> Result<bool> {
+        self.transmitter.ring.arm_calls()
+    }
 }

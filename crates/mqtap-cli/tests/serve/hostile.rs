@@ -1,13 +1,17 @@
 //! Drivers that lie and frontends that misbehave.
 
+use std::io::IoSliceMut;
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mqtap_driver::lies::{self, Expectation};
 use mqtap_driver::{Driver, DriverOptions, MemoryRegion, frames};
 use mqtap_test_support::{TestResult, eventually, patience};
 use mqtap_virtio::memory::SharedMemory;
+use rustix::fs::OFlags;
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::daemon::{Daemon, address, in_kernel, layouts, settle};
 use super::datapath::{host_socket, path, received};
@@ -96,19 +100,10 @@ pub(crate) fn an_eventfd_that_blocks_holds_nobody_up() -> TestResult {
         let mut driver = daemon.connect(DriverOptions { event_index: false, ..DriverOptions::default() })?;
         driver.events(1).take_calls()?;
         rustix::io::write(driver.events(1).call_fd(), &(u64::MAX - 1).to_ne_bytes())?;
-        rustix::fs::fcntl_setfl(driver.events(1).call_fd(), rustix::fs::OFlags::RDWR)?;
+        rustix::fs::fcntl_setfl(driver.events(1).call_fd(), OFlags::RDWR)?;
+        driver.pair(0).arm_transmit()?;
         driver.transmit(0, &frames::udp(path, (5000, 9000), b"call me"))?;
-        let worker = || {
-            let task =
-                std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().flatten().find(|task| {
-                    std::fs::read_to_string(task.path().join("comm"))
-                        .is_ok_and(|name| name.starts_with("tap0."))
-                });
-            std::fs::read_to_string(task.unwrap().path().join("wchan")).unwrap_or_default()
-        };
-        eventually("the worker is stuck", || {
-            worker() == "eventfd_write" || daemon.counters("hn0").unwrap()[0].transmitted > 0
-        })?;
+        wait_until_stuck(&daemon)?;
         if !last {
             drop(driver);
         }
@@ -116,6 +111,62 @@ pub(crate) fn an_eventfd_that_blocks_holds_nobody_up() -> TestResult {
     daemon.signal(nix::sys::signal::Signal::SIGTERM)?;
     assert_eq!(daemon.wait()?.code(), Some(0), "{}", daemon.log());
     Ok(())
+}
+
+/// Nor does it help to make them block over and over, the empty ones, too.
+pub(crate) fn eventfds_made_to_block_again_hold_nobody_up() -> TestResult {
+    let mut daemon = Daemon::start("tap,id=hn0,ifname=tap0", &[])?;
+    address("tap0", 1)?;
+    let path = path("tap0", 1)?;
+    let mut driver = daemon.connect(DriverOptions { event_index: false, ..DriverOptions::default() })?;
+    let events = [0, 1].map(|ring| driver.events(ring).call_fd().try_clone_to_owned());
+    let [empty, full] = [&events[0], &events[1]].map(|fd| fd.as_ref().unwrap());
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let _ = rustix::fs::fcntl_setfl(empty, OFlags::RDWR);
+            }
+        });
+        let mut held_up = || -> TestResult {
+            for enabled in [false, true, false, true] {
+                take_now(empty);
+                take_now(full);
+                rustix::io::write(full, &(u64::MAX - 1).to_ne_bytes())?;
+                rustix::fs::fcntl_setfl(full, OFlags::RDWR)?;
+                driver.pair(0).arm_transmit()?;
+                driver.transmit(0, &frames::udp(path, (5000, 9000), b"call me"))?;
+                wait_until_stuck(&daemon)?;
+                driver.frontend().set_vring_enable(0, enabled)?;
+            }
+            daemon.signal(nix::sys::signal::Signal::SIGTERM)?;
+            assert_eq!(daemon.wait()?.code(), Some(0), "{}", daemon.log());
+            Ok(())
+        };
+        let result = held_up();
+        over.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+/// Waits until the worker sleeps in a write to an eventfd.
+fn wait_until_stuck(daemon: &Daemon) -> TestResult {
+    // The wait that eventfds have for themselves, or what calls it.
+    let asleep = ["do_wait_intr_irq", "eventfd_write"];
+    eventually("the worker is stuck", || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().flatten();
+        let read =
+            |task: &std::path::Path, file| std::fs::read_to_string(task.join(file)).unwrap_or_default();
+        tasks
+            .map(|task| task.path())
+            .any(|task| read(&task, "comm").starts_with("tap0.") && asleep.contains(&&*read(&task, "wchan")))
+    })
+}
+
+/// Takes what an eventfd counted, whatever its flags are.
+fn take_now(eventfd: &OwnedFd) {
+    let mut count = [0; 8];
+    let _ = preadv2(eventfd, &mut [IoSliceMut::new(&mut count)], u64::MAX, ReadWriteFlags::NOWAIT);
 }
 
 pub(crate) fn a_vanishing_memory_hurts_nobody_else() -> TestResult {

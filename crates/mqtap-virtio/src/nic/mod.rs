@@ -29,7 +29,7 @@ use crate::features::{Acknowledged, Offer};
 use crate::memory::{GuestAddress, GuestMemory};
 use crate::queue_pair::{Coalescing, Notifier, Receive, ReceiveOptions, Transmit, TransmitOptions};
 use crate::ring::{Direction, Ring, RingBase, RingConfig};
-use crate::worker::{RingFds, WorkerHandle};
+use crate::worker::{GivenUp, RingFds, WorkerHandle};
 use announce::reverse_arp;
 use attach::Attachments;
 pub use error::Error;
@@ -90,6 +90,7 @@ impl Nic {
             })
         };
         let count = if options.workers == 0 { pairs } else { options.workers.min(pairs) };
+        let given_up = GivenUp::default();
         let workers = (0..count)
             .map(|i| {
                 let cpu = options.cpus.get(usize::from(i) % options.cpus.len().max(1));
@@ -98,6 +99,7 @@ impl Nic {
                     name,
                     cpu.map(std::slice::from_ref).unwrap_or_default(),
                     on_tap_gone.clone(),
+                    Arc::clone(&given_up),
                 )
             })
             .collect::<Result<Vec<_>, _>>()?;

@@ -1,15 +1,21 @@
 //! The control side of a worker.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
+use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::event::epoll::{self, EventFlags};
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::Errno;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::slot::Token;
@@ -20,6 +26,13 @@ use crate::queue_pair::signal;
 /// How long an answer may take before the worker is taken to be stuck. Attaching a queue, the slowest thing that others do
 /// meanwhile, takes milliseconds.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// The pause between two attempts to free a worker that is stuck.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How often that is tried before the worker is given up: with the pauses, for half a minute. They are counted rather than
+/// measured, so that a process that was stopped for a while does not give up what was stopped with it.
+const ATTEMPTS: u32 = if cfg!(test) { 20 } else { 6000 };
+/// How often it is tried where another worker of the same device was given up.
+const LAST_ATTEMPTS: u32 = 20;
 
 /// Why a worker could not be started or asked.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +49,11 @@ pub enum Error {
     /// The worker is no longer there: it panicked, which is a defect of this library.
     #[error("worker {0} has ended unexpectedly")]
     Gone(String),
+    /// The worker hangs in something that the frontend shares with it. Its device is of no more use.
+    #[error(
+        "worker {0} does not answer; something that its VMM shares with it holds it up, and it is given up"
+    )]
+    Stuck(String),
     /// An eventfd of the frontend could not be watched.
     #[error("cannot watch the kick file descriptor of a ring: {0}")]
     Watch(Errno),
@@ -54,13 +72,24 @@ pub(crate) struct WorkerHandle {
     wake: Arc<OwnedFd>,
     /// Eventfds of the frontend that the worker writes to.
     notified: Mutex<Vec<Weak<OwnedFd>>>,
+    /// Whether a worker of the same device was given up.
+    given_up: GivenUp,
     thread: Option<JoinHandle<()>>,
 }
+
+/// Whether a worker of a device was given up. The workers of one device share it, so that many that are stuck hold up its end
+/// no longer than one.
+pub(crate) type GivenUp = Arc<AtomicBool>;
 
 impl WorkerHandle {
     /// Starts a thread that owns no pair yet. `cpus`: where it may run; everywhere if empty. What it logs is in the span of
     /// the caller.
-    pub(crate) fn start(name: String, cpus: &[usize], on_tap_gone: OnTapGone) -> Result<Self, Error> {
+    pub(crate) fn start(
+        name: String,
+        cpus: &[usize],
+        on_tap_gone: OnTapGone,
+        given_up: GivenUp,
+    ) -> Result<Self, Error> {
         let start_error = |source: std::io::Error| Error::Start { name: name.clone(), source };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| start_error(e.into()))?;
         let wake =
@@ -94,15 +123,26 @@ impl WorkerHandle {
                 worker.run();
             })
             .map_err(start_error)?;
-        Ok(Self { name, commands: Some(sender), wake, notified: Mutex::default(), thread: Some(thread) })
+        Ok(Self {
+            name,
+            commands: Some(sender),
+            wake,
+            notified: Mutex::default(),
+            given_up,
+            thread: Some(thread),
+        })
     }
 
-    /// Runs `command` in the worker and returns its result.
+    /// Runs `command` in the worker and returns its result. If the worker has to be given up, so are all of its device: then the
+    /// command may still take effect, and nothing else will.
     pub(crate) fn call<R: Send + 'static>(
         &self,
         command: impl FnOnce(&mut Worker) -> R + Send + 'static,
     ) -> Result<R, Error> {
         let gone = || Error::Gone(self.name.clone());
+        if self.given_up.load(Ordering::Relaxed) {
+            return Err(Error::Stuck(self.name.clone()));
+        }
         let (answer, result) = mpsc::sync_channel(1);
         let command = Box::new(move |worker: &mut Worker| {
             // The caller waits for the answer; if it is gone, nobody wants it.
@@ -110,12 +150,16 @@ impl WorkerHandle {
         });
         self.commands.as_ref().ok_or_else(gone)?.send(command).map_err(|_| gone())?;
         signal(&self.wake);
-        loop {
-            match result.recv_timeout(PATIENCE) {
+        let mut patience = PATIENCE;
+        for _ in 0..ATTEMPTS {
+            match result.recv_timeout(patience) {
                 Err(RecvTimeoutError::Timeout) => self.unblock(),
                 result => return result.map_err(|_| gone()),
             }
+            patience = PAUSE;
         }
+        self.given_up.store(true, Ordering::Relaxed);
+        Err(Error::Stuck(self.name.clone()))
     }
 
     /// Registers an eventfd of the frontend to which the worker will write.
@@ -132,10 +176,7 @@ impl WorkerHandle {
     fn unblock(&self) {
         let notified = self.notified.lock().unwrap_or_else(PoisonError::into_inner);
         for eventfd in notified.iter().filter_map(Weak::upgrade) {
-            if let Ok(flags) = rustix::fs::fcntl_getfl(&*eventfd) {
-                let _ = rustix::fs::fcntl_setfl(&*eventfd, flags | rustix::fs::OFlags::NONBLOCK);
-            }
-            let _ = rustix::io::read(&*eventfd, &mut [0; 8]);
+            make_room(&eventfd);
         }
     }
 }
@@ -144,15 +185,44 @@ impl Drop for WorkerHandle {
     fn drop(&mut self) {
         self.commands = None;
         signal(&self.wake);
-        if let Some(thread) = self.thread.take() {
-            while !thread.is_finished() {
-                self.unblock();
-                std::thread::sleep(Duration::from_millis(1));
+        let Some(thread) = self.thread.take() else { return };
+        let attempts = if self.given_up.load(Ordering::Relaxed) { LAST_ATTEMPTS } else { ATTEMPTS };
+        for attempt in 0..attempts {
+            // The first ones in quick succession: most end at once.
+            std::thread::sleep(PAUSE.min(Duration::from_millis(attempt.into())));
+            if thread.is_finished() {
+                // A panic of the worker was printed when it happened.
+                let _ = thread.join();
+                return;
             }
-            // A panic of the worker was printed when it happened.
-            let _ = thread.join();
+            self.unblock();
         }
+        // Whoever waits for us has more to tidy up. The thread ends when what holds it lets go, or with the process.
+        self.given_up.store(true, Ordering::Relaxed);
+        tracing::error!("{}", Error::Stuck(self.name.clone()));
     }
+}
+
+/// Empties an eventfd if it is full. Others may hold a notification that their reader has not seen yet.
+fn make_room(eventfd: &OwnedFd) {
+    const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // It can be written to while there is room for one more.
+    if poll(&mut [PollFd::new(eventfd, PollFlags::OUT)], Some(&AT_ONCE)) == Ok(0) {
+        take_at_once(eventfd);
+    }
+}
+
+/// Takes what an eventfd counted, and has it refuse the next time rather than wait.
+///
+/// This never waits: `RWF_NOWAIT` is about the one read, so that it does not matter what the frontend makes of `O_NONBLOCK`
+/// between two system calls (`eventfd_read`, fs/eventfd.c, since Linux 5.8). Writes have no such thing (`EOPNOTSUPP`).
+fn take_at_once(eventfd: &OwnedFd) {
+    if let Ok(flags) = fcntl_getfl(eventfd) {
+        let _ = fcntl_setfl(eventfd, flags | OFlags::NONBLOCK);
+    }
+    let mut count = [0; 8];
+    // The offset says that there is none.
+    let _ = preadv2(eventfd, &mut [IoSliceMut::new(&mut count)], u64::MAX, ReadWriteFlags::NOWAIT);
 }
 
 fn pin(cpus: &[usize]) -> Result<(), Errno> {

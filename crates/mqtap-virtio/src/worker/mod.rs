@@ -24,7 +24,7 @@ use crate::engine::{Engine, FrameWriter};
 use crate::queue_pair::{FRAME_BUDGET, Halt, Progress, Receive, Transmit, signal};
 use crate::ring::RingBase;
 pub use handle::Error;
-pub(crate) use handle::WorkerHandle;
+pub(crate) use handle::{GivenUp, WorkerHandle};
 use slot::{PairSlot, Slot, Source, Token};
 pub(crate) use watch::OnEvent;
 use watch::Watch;
