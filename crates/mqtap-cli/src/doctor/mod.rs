@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME|PATH|PID")]
     netns: Option<Namespace>,
 
-    /// Say what an error message means: an errno such as EINVAL, or what QEMU, libvirt, iproute2 or mqtap printed.
+    /// Say what an error message means: an errno such as EINVAL or 22, or what QEMU, libvirt, iproute2 or mqtap printed.
     #[arg(long, value_name = "TEXT", num_args = 1.., conflicts_with_all = ["queues", "vnet_hdr", "netns"])]
     explain: Option<Vec<String>>,
 
@@ -63,6 +63,7 @@ Examples:
   mqtap doctor
   mqtap doctor tap0 --queues 4
   mqtap doctor --explain EINVAL
+  mqtap doctor --explain errno 22
   mqtap doctor --explain could not configure /dev/net/tun: Invalid argument";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -154,7 +155,7 @@ fn explain(text: &str, as_json: bool) -> ExitCode {
         format!("{}\n", json!({ "explanations": explanations }))
     } else if explanations.is_empty() {
         return exit::failure(&format!(
-            "nothing is known of {text:?}; give an errno by name (EINVAL), or the message as it was printed"
+            "nothing is known of {text:?}; give an errno by name or number (EINVAL, 22), or the message as it was printed"
         ));
     } else {
         text::explanations(&explanations, Paint::stdout(), output::width())

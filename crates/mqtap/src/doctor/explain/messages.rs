@@ -107,6 +107,10 @@ pub(super) const ALL: &[Explanation] = &[
             "unable to query tungetiff on fd",
             "belong to different devices",
             "is not a tap queue",
+            "is a queue without a device",
+            "so it is the only queue of its device",
+            "has another iff_vnet_hdr than",
+            "puts packet information in front of each frame",
         ],
     },
     Explanation {
@@ -131,6 +135,10 @@ pub(super) const ALL: &[Explanation] = &[
             "vhostfds= is invalid if fds= wasn't specified",
             "does not match the number of vhostfds",
             "is not valid without vhost",
+            "cannot be given together",
+            "*= cannot be given with *=",
+            "contradicts *=",
+            "each queue needs a /dev/vhost-net file descriptor of its own",
         ],
     },
     Explanation {
@@ -143,7 +151,7 @@ pub(super) const ALL: &[Explanation] = &[
             ),
             cause("The script needs root, and the VMM has none.", "the same"),
         ],
-        patterns: &["network script", "could not launch network script"],
+        patterns: &["network script", "could not launch network script", "netdev *: script="],
     },
     Explanation {
         id: "bridge-helper",
@@ -161,6 +169,7 @@ pub(super) const ALL: &[Explanation] = &[
         ],
         patterns: &[
             "bridge helper failed",
+            "failed to launch bridge helper",
             "can't fork bridge helper",
             "failed to recv file descriptor",
             "failed to parse default acl file",
@@ -245,6 +254,22 @@ pub(super) const ALL: &[Explanation] = &[
             "`mqtap doctor NAME`",
         )],
         patterns: &["unexpected gso type"],
+    },
+    Explanation {
+        id: "unknown-kind",
+        meaning: "The kernel knows no interfaces of the kind that is to be made.",
+        causes: &[
+            cause(
+                "Its module is not loaded, or the kernel was made without it.",
+                "`modprobe macvtap`, `modprobe ipvtap`, `modprobe bridge`",
+            ),
+            cause("The kernel was upgraded, and its old modules are gone from disk.", "reboot"),
+            cause(
+                "A slip of the pen, as in `type tap`.",
+                "taps are made otherwise: `mqtap create NAME`, `ip tuntap add`",
+            ),
+        ],
+        patterns: &["unknown device type"],
     },
     Explanation {
         id: "truncated-name",

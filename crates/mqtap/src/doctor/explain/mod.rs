@@ -1,7 +1,10 @@
-//! What error messages about taps mean: those of VMMs, of libvirt, of iproute2, of the kernel, and bare errnos.
+//! What error messages about taps mean: those of VMMs, of libvirt, of iproute2, of the kernel, of mqtap, and bare errnos.
 
 mod messages;
 mod numbers;
+mod ours;
+#[cfg(test)]
+mod ours_tests;
 #[cfg(test)]
 mod tests;
 mod vmm;
@@ -36,14 +39,18 @@ const fn cause(cause: &'static str, remedy: &'static str) -> Cause {
 
 /// All errors that are known.
 pub fn explanations() -> impl Iterator<Item = &'static Explanation> {
-    messages::ALL.iter().chain(vmm::ALL).chain(numbers::ALL)
+    messages::ALL.iter().chain(vmm::ALL).chain(ours::ALL).chain(numbers::ALL)
 }
 
 /// What an error message means, as it was printed or in part: what is said of the whole message first, then what is said of
-/// an errno in it. Empty if nothing in it is known.
+/// an errno in it. An errno is known by its name, what strerror(3) says of it, and its number: alone, or as in `errno 22`. Empty if
+/// nothing in it is known.
 #[must_use]
 pub fn explain(text: &str) -> Vec<&'static Explanation> {
-    let text = normalize(text);
+    let mut text = normalize(text);
+    if let Some(number) = errno_number(&text) {
+        text = format!("{text} (os error {number})");
+    }
     explanations().filter(|one| one.patterns.iter().any(|pattern| holds(&text, pattern))).collect()
 }
 
@@ -55,6 +62,16 @@ fn normalize(text: &str) -> String {
     });
     let plain: String = plain.collect::<String>().to_lowercase();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The number of an errno: of which the text consists, or which stands after the word.
+fn errno_number(text: &str) -> Option<u32> {
+    if let Ok(number) = text.trim_start_matches('-').parse() {
+        return Some(number);
+    }
+    let mut words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.find(|word| *word == "errno")?;
+    words.next()?.parse().ok()
 }
 
 /// Whether the pattern is in the text, and is no part of a longer word there. A `*` stands for anything.

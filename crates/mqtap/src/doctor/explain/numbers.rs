@@ -105,7 +105,15 @@ pub(super) const ALL: &[Explanation] = &[
                 "`mqtap doctor NAME` looks for it",
             ),
         ],
-        patterns: &["enoent", "enodev", "no such file or directory", "no such device", "cannot find device"],
+        patterns: &[
+            "enoent",
+            "enodev",
+            "no such file or directory",
+            "no such device",
+            "cannot find device",
+            "os error 2",
+            "os error 19",
+        ],
     },
     Explanation {
         id: "ebadfd",
@@ -159,7 +167,7 @@ pub(super) const ALL: &[Explanation] = &[
             "The limit of the process is too low for so many queues.",
             "`ulimit -n 524288`, LimitNOFILE=524288 in a unit, or fewer queues",
         )],
-        patterns: &["emfile", "enfile", "too many open files", "os error 24"],
+        patterns: &["emfile", "enfile", "too many open files", "os error 24", "os error 23"],
     },
     Explanation {
         id: "eio",
@@ -188,5 +196,44 @@ pub(super) const ALL: &[Explanation] = &[
             cause("The interface that a tap is put on is no bridge.", "`ip -d link show BRIDGE`"),
         ],
         patterns: &["eopnotsupp", "enotsup", "operation not supported", "os error 95"],
+    },
+    Explanation {
+        id: "eagain",
+        meaning: "EAGAIN (11, \"Resource temporarily unavailable\"): not now. From a queue that does not block it is no error.",
+        causes: &[
+            cause("No frame waits in the queue that is read.", "wait until it is readable: poll(2)"),
+            cause(
+                "The send buffer is limited, and full (TUNSETSNDBUF, `sndbuf=`).",
+                "leave sndbuf= out, or wait until the queue is writable",
+            ),
+            cause(
+                "A process could not be started: the limit of the user or the cgroup.",
+                "`ulimit -u`, TasksMax=",
+            ),
+        ],
+        patterns: &["eagain", "ewouldblock", "resource temporarily unavailable", "os error 11"],
+    },
+    Explanation {
+        id: "enolink",
+        meaning: "ENOLINK (67, \"Link has been severed\"): the macvtap or ipvtap of the queue is gone.",
+        causes: &[cause(
+            "It was deleted while the queue was open, or the interface that it stood on was. The descriptor stays useless.",
+            "make it again and restart whoever holds the descriptor; find out who deleted it (a network manager, a script)",
+        )],
+        patterns: &["enolink", "link has been severed", "os error 67"],
+    },
+    Explanation {
+        id: "eaddrnotavail",
+        meaning: "EADDRNOTAVAIL (99, \"Cannot assign requested address\"): the MAC address is none that an interface can have.",
+        causes: &[cause(
+            "It is that of a group (its first byte is odd), or all zero.",
+            "one whose first byte is 02, such as 02:00:00:00:00:01, and another for the guest's card",
+        )],
+        patterns: &[
+            "eaddrnotavail",
+            "an interface has an address of its own, and this is",
+            "cannot assign requested address",
+            "os error 99",
+        ],
     },
 ];

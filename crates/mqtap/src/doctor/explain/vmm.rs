@@ -1,4 +1,4 @@
-//! Messages of QEMU about options, descriptors and features: not about the tap itself, and pasted as often.
+//! Messages of QEMU, and of mqtap, about options, descriptors and features: not about the tap itself, and pasted as often.
 
 use super::{Explanation, cause};
 
@@ -24,6 +24,10 @@ pub(super) const ALL: &[Explanation] = &[
             "exceeds qemu limitation",
             "invalid number of queue pairs",
             "vhost-user number of queues must be in range",
+            "a tap has 1 to 256 queues",
+            "a netdev has at least one queue",
+            "a tap device has at most 256 queues",
+            "128 queue pairs at most",
         ],
     },
     Explanation {
@@ -48,6 +52,12 @@ pub(super) const ALL: &[Explanation] = &[
             "can't set file descriptor",
             "can't use file descriptor",
             "failed to set fd nonblocking",
+            "is standard input, output or error",
+            "is no file descriptor",
+            "was not inherited",
+            "was taken already",
+            "is given twice; each queue",
+            "are the same queue",
         ],
     },
     Explanation {
@@ -173,6 +183,17 @@ pub(super) const ALL: &[Explanation] = &[
             "expects 'on' or 'off'",
             "parameter 'id' is missing",
             "invalid parameter",
+            "is not an option of netdev tap",
+            "is not a netdev type of mqtap",
+            "the netdev has no id",
+            "an id starts with a letter",
+            "write '*=on' or",
+            "the values of * are '",
+            "it is not a whole number",
+            "it is not a size",
+            "it is negative",
+            "wants a value, for example",
+            "is given twice, as",
         ],
     },
 ];
