@@ -114,20 +114,28 @@ impl Arguments {
 
 fn examine_one(name: InterfaceName, arguments: &Arguments) -> Result<Vec<Finding>, Error> {
     let namespace = arguments.netns.as_ref();
+    // What is no tap is a finding, too.
     let look = || match doctor::sample(name, namespace) {
-        Ok(sample) => Ok(Some(sample)),
-        Err(inspect::Error::NotFound(_)) => Ok(None),
+        Ok(sample) => Ok(Ok(sample)),
+        Err(inspect::Error::NotFound(_)) => Ok(Err(vec![doctor::missing(name, namespace)])),
+        Err(inspect::Error::NotATap { kind, .. }) => {
+            Ok(Err(vec![doctor::not_a_tap(name, kind.as_deref(), namespace)]))
+        }
         Err(error) => Err(error),
     };
-    let missing = || Ok(vec![doctor::missing(name, namespace)]);
     let wanted = arguments.wanted();
-    let Some(first) = look()? else { return missing() };
+    let first = match look()? {
+        Ok(first) => first,
+        Err(findings) => return Ok(findings),
+    };
     if arguments.wait.is_zero() {
         return Ok(doctor::examine(None, &first, &wanted));
     }
     std::thread::sleep(arguments.wait);
-    let Some(second) = look()? else { return missing() };
-    Ok(doctor::examine(Some(&first), &second, &wanted))
+    Ok(match look()? {
+        Ok(second) => doctor::examine(Some(&first), &second, &wanted),
+        Err(findings) => findings,
+    })
 }
 
 fn examine_all(arguments: &Arguments) -> Result<Vec<Finding>, Error> {
@@ -145,6 +153,8 @@ fn examine_all(arguments: &Arguments) -> Result<Vec<Finding>, Error> {
         let before = first.iter().find(|sample| sample.tap.link.index == now.tap.link.index);
         findings.extend(doctor::examine(before, &now, &wanted));
     }
+    // Of one severity, those of the host stay before those of taps, and those of a tap together.
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     Ok(findings)
 }
 

@@ -206,6 +206,50 @@ pub(crate) fn errors_are_explained() -> TestResult {
     Ok(())
 }
 
+pub(crate) fn what_is_no_tap_is_a_finding() -> TestResult {
+    ip("link add br0 type bridge")?;
+    ip("tuntap add dev tun0 mode tun")?;
+    for name in ["lo", "br0", "tun0"] {
+        let output = run(&format!("doctor {name} --json"))?;
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        assert!(output.stderr.is_empty(), "{name}");
+        let findings: Value = serde_json::from_slice(&output.stdout)?;
+        let finding = &findings["findings"][0];
+        assert_eq!((&finding["id"], &finding["ifname"]), (&"not-a-tap".into(), &name.into()));
+        let text = String::from_utf8(run(&format!("doctor {name}"))?.stdout)?;
+        assert!(text.starts_with(&format!("error: {name} is ")) && text.contains("[not-a-tap]\n"), "{text}");
+    }
+    // What a finding says is in the namespace that was looked at.
+    let elsewhere = Elsewhere::new()?;
+    elsewhere.run(|| ip("link add br9 type bridge"))?;
+    let namespace = elsewhere.path().display().to_string();
+    let text = String::from_utf8(run(&format!("doctor br9 --netns {namespace}"))?.stdout)?;
+    assert!(text.contains("mqtap create NAME") && text.contains(&namespace), "{text}");
+    Ok(())
+}
+
+pub(crate) fn the_worst_comes_first_whatever_it_is_of() -> TestResult {
+    // The first of the taps has nothing but warnings, the last an error.
+    ip("tuntap add dev aaa0 mode tap")?;
+    ip("tuntap add dev zzz0 mode tap")?;
+    ip("link set zzz0 txqueuelen 0")?;
+    let findings: Value = serde_json::from_slice(&run("doctor --wait 0 --json")?.stdout)?;
+    let findings = findings["findings"].as_array().ok_or("no list")?;
+    let rank = |severity: &Value| ["error", "warning", "info"].iter().position(|one| severity == one);
+    let ranks: Vec<_> = findings.iter().map(|finding| rank(&finding["severity"])).collect();
+    assert!(ranks.is_sorted() && ranks[0] == Some(0), "{findings:?}");
+    assert!(findings.iter().any(|finding| finding["ifname"] == "aaa0" && finding["severity"] == "warning"));
+    // Of one severity, the host's before the taps'.
+    for severity in ["error", "warning", "info"] {
+        let of_taps = findings
+            .iter()
+            .filter(|finding| finding["severity"] == severity)
+            .map(|finding| !finding["ifname"].is_null());
+        assert!(of_taps.is_sorted(), "{severity}: {findings:?}");
+    }
+    Ok(())
+}
+
 pub(crate) fn a_name_that_is_nowhere_is_an_error() -> TestResult {
     ip("tuntap add dev here0 mode tap user 0")?;
     let output = run("doctor hear0 --json")?;

@@ -29,6 +29,8 @@ mqtap_test_support::tests!(
     what_a_doctor_says_of_another_namespace_mends_it_there,
     errors_are_explained,
     a_name_that_is_nowhere_is_an_error,
+    what_is_no_tap_is_a_finding,
+    the_worst_comes_first_whatever_it_is_of,
     the_page_names_every_key_of_a_tap,
     the_page_names_every_key_of_the_others,
     features_are_told_without_a_trace,

@@ -1,4 +1,4 @@
-//! Whether a host is ready for multiqueue taps.
+//! Whether a host is ready for multiqueue taps, and names that are none of a tap.
 
 use rustix::process::{Resource, getrlimit};
 
@@ -268,16 +268,34 @@ pub fn missing(name: InterfaceName, namespace: Option<&Namespace>) -> Finding {
             .advise(format!("there is one in the network namespace {}", elsewhere.join(", ")))
             .commands([mqtap("doctor", name, vec!["--netns".to_owned(), there.clone()])]);
     }
-    let others: Vec<String> = inspect::list(namespace)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|tap| tap.link.name.to_string())
-        .take(8)
-        .collect();
-    let finding = match others.is_empty() {
-        true => finding.advise("there is no tap at all here"),
-        false => finding.advise(format!("the taps here are {}", others.join(", "))),
-    };
     let options = ["--multi-queue", "--vnet-hdr", "--owner", "USER"].map(str::to_owned).to_vec();
-    finding.commands([mqtap("create", name, options)]).inside(namespace)
+    finding.advise(taps_here(namespace)).commands([mqtap("create", name, options)]).inside(namespace)
+}
+
+/// A name of something else than a tap or a tun. `kind` is what the kernel calls what it is, as in
+/// [`inspect::Error::NotATap`].
+#[must_use]
+pub fn not_a_tap(name: InterfaceName, kind: Option<&str>, namespace: Option<&Namespace>) -> Finding {
+    let summary = format!("{name} is not a tap but {}", inspect::kind_in_words(kind));
+    let cause = "A virtual network card needs a tap, which is an interface of its own.";
+    let finding = Finding::new(Id::NotATap, Severity::Error, summary, cause).on(name);
+    let mut words = vec!["mqtap", "create", "NAME", "--multi-queue", "--vnet-hdr", "--owner", "USER"];
+    let taps = taps_here(namespace);
+    let finding = if kind == Some("bridge") {
+        words.extend(["--bridge", name.as_str(), "--up"]);
+        finding.advise(format!("{taps}; a tap can be made a port of the bridge"))
+    } else {
+        finding.advise(taps)
+    };
+    finding.command(words).inside(namespace)
+}
+
+/// What else may have been meant.
+fn taps_here(namespace: Option<&Namespace>) -> String {
+    let taps = inspect::list(namespace).unwrap_or_default();
+    let names: Vec<&str> = taps.iter().map(|tap| tap.link.name.as_str()).take(8).collect();
+    match names.is_empty() {
+        true => "there is no tap at all here".to_owned(),
+        false => format!("the taps here are {}", names.join(", ")),
+    }
 }

@@ -37,7 +37,7 @@ use std::collections::BTreeMap;
 
 pub use explain::{Cause, Explanation, explain, explanations};
 pub use finding::{Finding, Id, Severity};
-pub use host::{Host, examine_host, missing};
+pub use host::{Host, examine_host, missing, not_a_tap};
 
 use crate::device::{Namespace, Obstacle};
 use crate::inspect::{self, Kind, Reads, Tap};

@@ -65,7 +65,7 @@ pub enum Error {
     Link(#[from] link::Error),
 }
 
-fn kind_in_words(kind: Option<&str>) -> String {
+pub(crate) fn kind_in_words(kind: Option<&str>) -> String {
     kind.map_or_else(|| "a network card or the loopback".to_owned(), |kind| format!("of kind {kind}"))
 }
 

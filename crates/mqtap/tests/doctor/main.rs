@@ -40,6 +40,7 @@ mqtap_test_support::tests!(
     a_bridge_that_does_not_fit_is_found,
     a_tap_in_use_that_is_down_is_found,
     a_tun_is_no_tap,
+    what_is_something_else_is_no_tap,
     trap_c_a_steering_program_left_behind_is_suspected,
     a_host_says_what_it_has,
     without_privilege_a_tap_is_tried_in_a_namespace_of_ones_own,

@@ -176,6 +176,27 @@ pub(crate) fn a_tun_is_no_tap() -> TestResult {
     Ok(())
 }
 
+pub(crate) fn what_is_something_else_is_no_tap() -> TestResult {
+    ip("link add br0 type bridge")?;
+    let finding = |name: &str, kind| doctor::not_a_tap(name.parse().unwrap(), kind, None);
+    let bridge = finding("br0", Some("bridge"));
+    assert_eq!(
+        (bridge.id, bridge.severity, bridge.interface),
+        (Id::NotATap, Severity::Error, "br0".parse().ok())
+    );
+    assert_eq!(bridge.summary, "br0 is not a tap but of kind bridge");
+    assert_eq!(
+        bridge.advice.as_deref(),
+        Some("there is no tap at all here; a tap can be made a port of the bridge")
+    );
+    let typed = "mqtap create NAME --multi-queue --vnet-hdr --owner USER --bridge br0 --up";
+    assert_eq!(bridge.commands, [typed]);
+    let card = finding("lo", None);
+    assert_eq!(card.summary, "lo is not a tap but a network card or the loopback");
+    assert!(!card.commands[0].contains("--bridge"), "{card:?}");
+    Ok(())
+}
+
 pub(crate) fn a_doctor_changes_nothing() -> TestResult {
     let tap = TapDevice::open(&OpenOptions {
         vnet_header: VnetHeaderMode::Require,
