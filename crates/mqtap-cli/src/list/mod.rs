@@ -18,7 +18,7 @@ use crate::{exit, json};
 #[derive(Clone, Debug, Args)]
 #[command(override_usage = "mqtap list [OPTIONS] [NAME]...\n       mqtap list [OPTIONS] dev NAME")]
 pub(crate) struct Arguments {
-    /// Only these; that one of them is not there, or is no tap, is an error [default: all].
+    /// Only these, a tun as well; that one of them is not there, or is something else, is an error [default: all taps].
     #[arg(value_name = "NAME")]
     words: Vec<String>,
 

@@ -40,6 +40,7 @@ pub(crate) fn every_tap_has_a_line() -> TestResult {
     assert_eq!(named("list ltap1")?, ["ltap1"]);
     assert_eq!(named("list dev ltap1 mode tap")?, ["ltap1"]);
     assert_eq!(named("list ltap1 ltap0")?, ["ltap1", "ltap0"]);
+    assert_eq!(named("list tun0")?, ["tun0"], "as `mqtap show`");
     assert_eq!(tap("list ltap0 --json")?["ifname"], "ltap0");
     Ok(())
 }
