@@ -2,6 +2,7 @@
 
 mod features;
 mod findings;
+mod flags;
 mod tap;
 
 pub(crate) use features::features;
@@ -32,6 +33,8 @@ pub(crate) fn link(link: &Link, master: Option<InterfaceName>) -> Map<String, Va
         let mut info = json!({ "info_kind": kind });
         if let Some(tun) = link.tun {
             info["info_data"] = self::tun(&tun);
+        } else if let Some(mode) = &link.mode {
+            info["info_data"] = json!({ "mode": mode });
         }
         set("linkinfo", info);
     }

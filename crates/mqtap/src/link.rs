@@ -132,16 +132,22 @@ pub struct Link {
     pub index: u32,
     /// Its name.
     pub name: InterfaceName,
+    /// Other names that it is found by (`ip link property`), longer ones perhaps.
+    pub alternative_names: Vec<String>,
     /// Whether it is administratively up.
     pub up: bool,
     /// Whether it has carrier.
     pub carrier: bool,
+    /// `IFF_*`, of which those are two (include/uapi/linux/if.h).
+    pub flags: u32,
     /// Largest packet without the Ethernet header, in bytes.
     pub mtu: u32,
     /// Its own address, not the guest's. `None` for interfaces without one.
     pub mac: Option<MacAddress>,
     /// The driver's name for what it is: `tun` (for taps as well), `macvtap`, `bridge`. `None` for hardware and the loopback.
     pub kind: Option<String>,
+    /// How a macvtap or ipvtap shares what it stands on, in iproute2's words: `bridge`, `vepa`, `l2`.
+    pub mode: Option<String>,
     /// Index of the interface that it stands on (a macvtap) or faces (a veth), possibly of another namespace.
     pub parent: Option<u32>,
     /// Index of the bridge (or other master) it belongs to.
@@ -152,7 +158,10 @@ pub struct Link {
     pub transmit_queue_length: u32,
     /// Transmit queues that the kernel keeps for it, whether or not they are in use: 256 for a multi-queue tap.
     pub transmit_queues: u32,
-    /// RFC 2863's operational state, in iproute2's words: `UP`, `DOWN`, `UNKNOWN`.
+    /// Receive queues that the kernel keeps for it.
+    pub receive_queues: u32,
+    /// RFC 2863's operational state, in iproute2's words: `UP`, `DOWN`, `LOWERLAYERDOWN`, `DORMANT`, `TESTING`,
+    /// `NOTPRESENT`, `UNKNOWN`.
     pub operational_state: &'static str,
     /// `ip link set … alias`.
     pub alias: Option<String>,

@@ -8,6 +8,11 @@ use serde_json::{Map, Value, json};
 pub(crate) fn tap(tap: &Tap) -> Map<String, Value> {
     let mut object = super::link(&tap.link, tap.master.as_ref().map(|master| master.name));
     let mut set = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    set("flags", json!(super::flags::names(&tap.link, tap.parent.as_ref())));
+    set("num_rx_queues", tap.link.receive_queues.into());
+    if !tap.link.alternative_names.is_empty() {
+        set("altnames", json!(tap.link.alternative_names));
+    }
     set("kind", tap.kind.as_str().into());
     set("up", tap.link.up.into());
     set("carrier", tap.link.carrier.into());
@@ -84,6 +89,7 @@ fn queue(state: &QueueState) -> Value {
         "attached": state.attached,
         "has_frames": state.has_frames,
         "flags": state.flags,
+        "flag_names": state.flag_names(),
         "vnet_hdr_size": state.vnet_header_size,
         "sndbuf": state.send_buffer.filter(|&bytes| bytes < i32::MAX),
         "classic_filter": state.classic_filter,

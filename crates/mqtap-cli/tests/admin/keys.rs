@@ -73,6 +73,9 @@ pub(crate) fn the_page_names_every_key_of_a_tap() -> TestResult {
     ip("link add br0 type bridge")?;
     ip("tuntap add dev keys0 mode tap multi_queue vnet_hdr user 0 group 0")?;
     ip("link set keys0 alias all-there-is")?;
+    ip("link property add dev keys0 altname another-name-of-keys0")?;
+    ip("link add keysv0 type veth peer name keysv1")?;
+    ip("link add link keysv0 name keysm0 type macvtap mode vepa")?;
     ip("link set keys0 master br0 up")?;
     let _daemon = Daemon::start("tap,id=hn0,ifname=keys0,queues=2", &[])?;
     let device = mqtap::TapDevice::open(&mqtap::OpenOptions {
@@ -86,18 +89,79 @@ pub(crate) fn the_page_names_every_key_of_a_tap() -> TestResult {
     eventually("the queue is held twice", || {
         tap("show keys0 --json").unwrap()["holders"].as_array().unwrap().len() == 4
     })?;
-    let printed = paths(&tap("show keys0 --json")?);
+    let mut printed = paths(&tap("show keys0 --json")?);
+    printed.extend(paths(&tap("show keysm0 --json")?));
     child.kill()?;
     child.wait()?;
     compare("mqtap list, mqtap show", &printed);
 
-    let of_list = paths(&tap("list --json")?);
+    let list = json("list --json")?;
+    let of_list: BTreeSet<String> = list.as_array().ok_or("no list")?.iter().flat_map(paths).collect();
     let beyond: Vec<&String> =
         printed.difference(&of_list).filter(|path| !path.contains("same_as.")).collect();
     assert!(beyond.iter().all(|path| path.starts_with("daemons[]")), "{beyond:?}");
 
     let printed = paths(&json("queues keys0 --json")?);
     compare("mqtap queues", &printed);
+    Ok(())
+}
+
+/// What iproute2 tells as well is what it tells.
+pub(crate) fn the_values_are_those_of_iproute2() -> TestResult {
+    ip("tuntap add dev same0 mode tap multi_queue vnet_hdr user 0")?;
+    ip("link property add dev same0 altname another-name-of-same0")?;
+    ip("tuntap add dev same1 mode tap")?;
+    ip("link set same1 up promisc on")?;
+    let queue = mqtap::OpenOptions { name: "same2".parse()?, ..mqtap::OpenOptions::default() };
+    let device = mqtap::TapDevice::open(&queue)?;
+    ip("link set same2 up")?;
+    // One whose parent is down, one whose parent has no carrier, and one that has all.
+    for (pair, mode) in [("a", "bridge"), ("b", "private"), ("c", "passthru")] {
+        ip(&format!("link add {pair}0 type veth peer name {pair}1"))?;
+        ip(&format!("link add link {pair}0 name same{pair} type macvtap mode {mode}"))?;
+    }
+    ip("link set b0 up")?;
+    ip("link set sameb up")?;
+    ip("link set c0 up")?;
+    ip("link set c1 up")?;
+    ip("link set samec up")?;
+    for name in ["same0", "same1", "same2", "samea", "sameb", "samec"] {
+        let compare = || -> Result<Vec<(&str, Value, Value)>> {
+            let theirs: Value = serde_json::from_str(&ip(&format!("-json -details link show {name}"))?)?;
+            let ours = tap(&format!("show {name} --json"))?;
+            let keys = [
+                "ifname",
+                "altnames",
+                "flags",
+                "mtu",
+                "qdisc",
+                "operstate",
+                "txqlen",
+                "address",
+                "link",
+                "num_tx_queues",
+                "num_rx_queues",
+            ];
+            let mut pairs: Vec<_> =
+                keys.iter().map(|&key| (key, ours[key].clone(), theirs[0][key].clone())).collect();
+            let mode = |value: &Value| value["linkinfo"]["info_data"]["mode"].clone();
+            pairs.push(("mode", mode(&ours), mode(&theirs[0])));
+            Ok(pairs)
+        };
+        // The kernel changes the state when it pleases.
+        let mut last = Vec::new();
+        let same = eventually(&format!("{name} is the same"), || {
+            last = compare().unwrap();
+            last.iter().all(|(_, ours, theirs)| ours == theirs)
+        });
+        let differing: Vec<_> = last.iter().filter(|(_, ours, theirs)| ours != theirs).collect();
+        assert!(same.is_ok(), "{name}: {differing:?}");
+    }
+    let ours = tap("show same2 --json")?;
+    let queue = &ours["holders"][0]["queue"];
+    assert!(queue["flags"].is_u64(), "{queue}");
+    assert_eq!(queue["flag_names"], serde_json::json!(["tap", "vnet_hdr"]));
+    drop(device);
     Ok(())
 }
 

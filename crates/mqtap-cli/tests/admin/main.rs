@@ -32,6 +32,7 @@ mqtap_test_support::tests!(
     what_is_no_tap_is_a_finding,
     the_worst_comes_first_whatever_it_is_of,
     the_page_names_every_key_of_a_tap,
+    the_values_are_those_of_iproute2,
     the_page_names_every_key_of_the_others,
     features_are_told_without_a_trace,
 );

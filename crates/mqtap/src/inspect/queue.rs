@@ -37,6 +37,23 @@ pub struct QueueState {
     pub opened_in: Option<NamespaceId>,
 }
 
+impl QueueState {
+    /// The flags that say how the tap was made, in the words of `ip tuntap`: `tap`, `pi`, `vnet_hdr`, `multi_queue`, `persist`.
+    #[must_use]
+    pub fn flag_names(&self) -> Vec<&'static str> {
+        let has = |flag| self.flags & flag != 0;
+        let words = [
+            (has(flag::TUN), "tun"),
+            (has(flag::TAP), "tap"),
+            (!has(flag::NO_PI), "pi"),
+            (has(flag::VNET_HDR), "vnet_hdr"),
+            (has(flag::MULTI_QUEUE), "multi_queue"),
+            (has(flag::PERSIST), "persist"),
+        ];
+        words.into_iter().filter(|(is_on, _)| *is_on).map(|(_, word)| word).collect()
+    }
+}
+
 /// Why an open queue tells nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -2,7 +2,8 @@
 
 use netlink_packet_core::{DefaultNla, Nla};
 use netlink_packet_route::link::{
-    InfoData, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, State, Stats64,
+    InfoData, InfoIpVtap, InfoMacVtap, InfoTun, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
+    Prop, State, Stats64,
 };
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcStats2};
 
@@ -15,16 +16,20 @@ pub(super) fn link(message: &LinkMessage) -> Option<Link> {
     let mut link = Link {
         index: message.header.index,
         name: "unknown".parse().ok()?,
+        alternative_names: Vec::new(),
         up: flags.contains(LinkFlags::Up),
         carrier: flags.contains(LinkFlags::LowerUp),
+        flags: flags.bits(),
         mtu: 0,
         mac: None,
         kind: None,
+        mode: None,
         parent: None,
         master: None,
         qdisc: None,
         transmit_queue_length: 0,
         transmit_queues: 0,
+        receive_queues: 0,
         operational_state: "UNKNOWN",
         alias: None,
         xdp_program: None,
@@ -41,6 +46,16 @@ pub(super) fn link(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::Qdisc(name) => link.qdisc = Some(name.clone()),
             LinkAttribute::TxQueueLen(frames) => link.transmit_queue_length = *frames,
             LinkAttribute::NumTxQueues(count) => link.transmit_queues = *count,
+            LinkAttribute::NumRxQueues(count) => link.receive_queues = *count,
+            LinkAttribute::PropList(properties) => {
+                link.alternative_names = properties
+                    .iter()
+                    .filter_map(|property| match property {
+                        Prop::AltIfName(name) => Some(name.clone()),
+                        _ => None,
+                    })
+                    .collect();
+            }
             LinkAttribute::OperState(state) => link.operational_state = word(*state),
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::Xdp(attributes) => link.xdp_program = xdp_program(attributes),
@@ -53,6 +68,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<Link> {
                     match info {
                         LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
                         LinkInfo::Data(InfoData::Tun(attributes)) => link.tun = Some(tun(attributes)),
+                        LinkInfo::Data(data) => link.mode = mode(data),
                         _ => {}
                     }
                 }
@@ -62,6 +78,21 @@ pub(super) fn link(message: &LinkMessage) -> Option<Link> {
     }
     link.name = name?;
     Some(link)
+}
+
+/// iproute2's words, which the library has as well.
+fn mode(data: &InfoData) -> Option<String> {
+    match data {
+        InfoData::MacVtap(attributes) => attributes.iter().find_map(|attribute| match attribute {
+            InfoMacVtap::Mode(mode) => Some(mode.to_string()),
+            _ => None,
+        }),
+        InfoData::IpVtap(attributes) => attributes.iter().find_map(|attribute| match attribute {
+            InfoIpVtap::Mode(mode) => Some(mode.to_string()),
+            _ => None,
+        }),
+        _ => None,
+    }
 }
 
 /// iproute2's words (ip/ipaddress.c: `oper_states`).
