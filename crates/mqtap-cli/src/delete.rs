@@ -53,7 +53,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
             Some(deleted.link.index)
         }
         Err(Error::NotFound { .. }) if arguments.if_exists => None,
-        Err(error) => return exit::failure(&error),
+        Err(error) => return exit::failure(&exit::there(arguments.netns.as_ref(), &error)),
     };
     if arguments.json {
         let mut object = json!({ "ifname": name, "deleted": index.is_some() });

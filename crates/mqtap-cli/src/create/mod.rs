@@ -34,7 +34,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     let options = CreateOptions { owner, group, ..request.options };
     match create(&options) {
         Ok(created) => tell(&created, arguments.json),
-        Err(error) => exit::failure(&error),
+        Err(error) => exit::failure(&exit::there(options.namespace.as_ref(), &error)),
     }
 }
 

@@ -128,7 +128,8 @@ fn prepare(arguments: &Arguments, plan: Plan) -> Result<(Launch, Reserved, Opene
 
     let mut netdevs = Opened(Vec::with_capacity(plan.netdevs.len()));
     for options in &arguments.netdev {
-        netdevs.0.push(Netdev::open_with(options, OpenMode::Attached)?);
+        let opened = Netdev::open_with(options, OpenMode::Attached);
+        netdevs.0.push(opened.map_err(|error| exit::there(options.netns.as_ref(), &error))?);
     }
     let mut first = FIRST;
     let mut told = Vec::with_capacity(plan.netdevs.len());

@@ -188,7 +188,9 @@ fn live(number: usize, request: &NicRequest, client: bool, board: &Board, opened
     let mut last_words = LastWords { board, number, failed: false };
     let Prepared { place, mut server, mut nic, failed, netdev, span } = match prepare(request, client) {
         Ok(prepared) => prepared,
-        Err(error) => return board.could_not_open(error),
+        Err(error) => {
+            return board.could_not_open(exit::there(request.netdev.netns.as_ref(), &error).into());
+        }
     };
     let id = netdev.id().to_string();
     let pairs = nic.ring_count() / 2;

@@ -1,7 +1,7 @@
 //! Frames through the daemon, both ways.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, ToSocketAddrs, UdpSocket};
 use std::time::{Duration, Instant};
 
 use mqtap_driver::frames::{self, Addresses, Path, Payload};
@@ -19,8 +19,19 @@ pub(crate) fn path(device: &str, number: u8) -> Result<Path> {
     })
 }
 
+/// A socket of the host's. That of a former round of the test may be kept for a moment, by a process that another test has just
+/// started.
+pub(crate) fn bound(address: impl ToSocketAddrs + Copy) -> Result<UdpSocket> {
+    let mut socket = None;
+    eventually("the port is free", || {
+        socket = UdpSocket::bind(address).ok();
+        socket.is_some()
+    })?;
+    Ok(socket.ok_or("no socket")?)
+}
+
 pub(crate) fn host_socket() -> Result<UdpSocket> {
-    let socket = UdpSocket::bind(("0.0.0.0", 9000))?;
+    let socket = bound((Ipv4Addr::UNSPECIFIED, 9000))?;
     socket.set_read_timeout(Some(patience()))?;
     Ok(socket)
 }
@@ -177,7 +188,7 @@ pub(crate) fn a_busy_transmit_ring_leaves_receive_its_turn() -> TestResult {
     let mut driver = daemon.connect(DriverOptions { ring_size: 1024, ..DriverOptions::default() })?;
     // Nobody listens there: the frames go into the host and end.
     let flood: Vec<Vec<u8>> = (0..256).map(|port| frames::udp(path, (6000 + port, 19), &[0; 18])).collect();
-    let socket = UdpSocket::bind(("0.0.0.0", 9000))?;
+    let socket = bound((Ipv4Addr::UNSPECIFIED, 9000))?;
     let mut arrived = 0;
     let deadline = Instant::now() + patience();
     for round in 0.. {

@@ -81,7 +81,7 @@ pub enum Error {
     NotATap(InterfaceName),
     /// Several queues of a device that can have one.
     #[error(
-        "cannot open {queues} queues of {interface}: it exists and was made without multi_queue; use queues=1, or make it again with multi_queue: `mqtap doctor {interface} --queues {queues}` has the commands, with all that it is now"
+        "cannot open {queues} queues of {interface}: it exists and was made without multi_queue; use queues=1, or make it again with multi_queue: `mqtap doctor {interface} --queues {queues}` has the commands"
     )]
     SingleQueue {
         /// The device.

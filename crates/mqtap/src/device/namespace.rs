@@ -88,6 +88,17 @@ impl Namespace {
         }
     }
 
+    /// What goes before a command to have it run in the namespace, word for word.
+    #[must_use]
+    pub fn entry(&self) -> Vec<String> {
+        match self {
+            Self::Name(name) => ["ip", "netns", "exec", name].map(str::to_owned).to_vec(),
+            Self::Path(_) | Self::Pid(_) => {
+                vec!["nsenter".to_owned(), format!("--net={}", self.path().display())]
+            }
+        }
+    }
+
     /// Does something in the namespace: in a thread of its own, since what a descriptor of `/dev/net/tun` and a netlink
     /// socket belong to is the namespace in which they were opened. What they do afterwards, they do there from anywhere.
     ///

@@ -34,11 +34,7 @@ pub(super) fn inside(namespace: Option<&Namespace>, command: String) -> String {
         ["ip", "tc", "ethtool", "mqtap"].into_iter().any(|program| rest.split(' ').next() == Some(program));
     match namespace {
         Some(namespace) if is_of_an_interface => {
-            let entry = match namespace {
-                Namespace::Name(name) => line(["ip", "netns", "exec", name]),
-                other => line(["nsenter", &format!("--net={}", other.path().display())]),
-            };
-            format!("{sudo}{entry} {rest}")
+            format!("{sudo}{} {rest}", line(namespace.entry()))
         }
         _ => command,
     }

@@ -19,23 +19,12 @@ use super::{COALESCED, SUPER_FRAMES, address_v6};
 /// Datagrams by the address of their sender.
 type Datagrams = BTreeMap<String, Vec<Vec<u8>>>;
 
-/// The socket that a test sends to. That of its former round may be kept for a moment by a process that another test has just
-/// started.
-fn receiver() -> Result<UdpSocket> {
-    let mut bound = None;
-    eventually("the port is free", || {
-        bound = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 9000)).ok();
-        bound.is_some()
-    })?;
-    Ok(bound.ok_or("no socket")?)
-}
-
 /// The datagrams that a socket gets of a stream. With `gro`, it takes several at once, and we part them again.
 fn datagrams(coalesce: &str, seed: u64, gro: bool) -> Result<(Datagrams, u64)> {
     let daemon = Daemon::start(&format!("tap,id=hn0,ifname=tap0,coalesce={coalesce}"), &[])?;
     address("tap0", 1)?;
     address_v6("tap0", 1)?;
-    let socket = receiver()?;
+    let socket = datapath::bound((Ipv6Addr::UNSPECIFIED, 9000))?;
     socket.set_nonblocking(true)?;
     // Far more than a burst takes.
     socket::setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20))?;
@@ -207,7 +196,7 @@ pub(crate) fn a_limited_send_buffer_keeps_flows_in_the_order_of_the_ring() -> Te
     for (more, interleaved) in [("", true), ("", false), (",sndbuf=1M", true), (",sndbuf=1M", false)] {
         let daemon = Daemon::start(&format!("tap,id=hn0,ifname=tap0,coalesce=on{more}"), &[])?;
         address_v6("tap0", 1)?;
-        let socket = receiver()?;
+        let socket = datapath::bound((Ipv6Addr::UNSPECIFIED, 9000))?;
         socket.set_read_timeout(Some(Duration::from_secs(10)))?;
         let guest = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2);
         let host = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 1);
