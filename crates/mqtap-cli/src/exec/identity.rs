@@ -56,6 +56,13 @@ impl Identity {
         Ok(Some(Self { uid, gid, groups }))
     }
 
+    /// Whether this is a user without privilege whom we are not. The kernel takes the capabilities of who ceases to be root, and
+    /// leaves somebody else all of them (capabilities(7)), as a service has that runs as a user with `AmbientCapabilities=`.
+    fn is_another_user(&self) -> bool {
+        let ours = [rustix::process::getuid(), rustix::process::geteuid()];
+        self.uid != 0 && ours.iter().any(|uid| uid.as_raw() != self.uid)
+    }
+
     /// Makes the calling thread, which must be the only one, somebody else for good.
     fn assume(&self) -> Result<(), Error> {
         let refused = |what: String, errno: Errno| -> Error {
@@ -96,20 +103,26 @@ pub(crate) fn give_up(identity: Option<&Identity>, drop_capabilities: bool) -> R
     if drop_capabilities {
         // While we may.
         empty_bounding_set()?;
+        rustix::thread::set_no_new_privs(true)?;
     }
+    let another = identity.is_some_and(Identity::is_another_user);
     if let Some(identity) = identity {
         identity.assume()?;
     }
-    if drop_capabilities {
-        rustix::thread::set_no_new_privs(true)?;
-        rustix::thread::clear_ambient_capability_set()?;
-        let none = CapabilitySet::empty();
-        rustix::thread::set_capabilities(
-            None,
-            CapabilitySets { effective: none, permitted: none, inheritable: none },
-        )?;
+    if drop_capabilities || another {
+        clear_capabilities()?;
     }
     Ok(())
+}
+
+/// Leaves no capability in any set but the bounding one.
+fn clear_capabilities() -> Result<(), Error> {
+    rustix::thread::clear_ambient_capability_set()?;
+    let none = CapabilitySet::empty();
+    Ok(rustix::thread::set_capabilities(
+        None,
+        CapabilitySets { effective: none, permitted: none, inheritable: none },
+    )?)
 }
 
 /// Whoever lacks CAP_SETPCAP keeps the bounding set, which does no harm: nothing is gained from it under no_new_privs.

@@ -1,8 +1,9 @@
 //! What the command is told, and what it may do.
 
 use std::collections::HashMap;
+use std::process::Command;
 
-use mqtap_test_support::{TestResult, all_users_exist, cannot_run, devices, ip, own_directory};
+use mqtap_test_support::{Scripts, TestResult, all_users_exist, cannot_run, devices, ip, own_directory};
 
 use super::support::{PATH, Result, exec, lines, shell};
 
@@ -136,6 +137,39 @@ pub(crate) fn users_and_groups_are_those_of_the_system() -> TestResult {
         let expected = (uid.to_owned(), gid.to_owned(), groups.to_owned());
         assert_eq!(identity(more)?, expected, "{more:?}");
     }
+    Ok(())
+}
+
+/// As in a service that runs as a user with `AmbientCapabilities=`: the kernel takes capabilities only from who ceases to be root.
+pub(crate) fn another_user_gets_no_capabilities() -> TestResult {
+    if !all_users_exist() {
+        return cannot_run("it takes root to become somebody else");
+    }
+    let service = |netdev: &str, user: &str| -> Result<Vec<String>> {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "4001", "--regid", "4001", "--clear-groups"]);
+        // The last one is about the file of the device and that of the program.
+        let set = "+net_admin,+setuid,+setgid,+dac_override";
+        command.args([format!("--inh-caps={set}"), format!("--ambient-caps={set}")]);
+        let own = exec(&[netdev]);
+        command.arg(own.get_program()).args(own.get_args());
+        command.args(["--user", user, "--group", user, "--"]);
+        lines(command.args(["grep", "-E", "^(Uid|CapInh|CapPrm|CapEff|CapAmb):", "/proc/self/status"]))
+    };
+    // The second one has mqtap stay, which keeps what it undoes the netdev with.
+    let scripts = Scripts::new()?;
+    let down = scripts.script("down", "grep ^CapEff: /proc/$PPID/status >$dir/kept")?;
+    for netdev in [FOUR.to_owned(), format!("{FOUR},downscript={down}")] {
+        let status = service(&netdev, "4002")?;
+        assert_eq!(status.len(), 5, "{status:?}");
+        assert_eq!(status[0], "Uid:\t4002\t4002\t4002\t4002");
+        assert!(status[1..].iter().all(|line| line.ends_with("\t0000000000000000")), "{netdev}: {status:?}");
+    }
+    let kept = scripts.written("kept")?;
+    assert!(!kept.contains("\t0000000000000000"), "{kept}");
+    // Nobody asked for less.
+    let own = service(FOUR, "4001")?;
+    assert!(!own.iter().any(|line| line.ends_with("\t0000000000000000")), "{own:?}");
     Ok(())
 }
 

@@ -23,6 +23,7 @@ mqtap_test_support::tests!(
     the_address_of_a_macvtap_is_the_guests,
     signals_and_limits_are_as_they_were,
     capabilities_can_be_dropped,
+    another_user_gets_no_capabilities,
     users_and_groups_are_those_of_the_system,
     numbers_of_users_need_no_system,
     the_status_is_that_of_the_command,
