@@ -105,7 +105,7 @@ fn reasons(pair: &mqtap_virtio::counters::PairSnapshot) -> Vec<(&'static str, u6
         ("frames from the guest that were coalesced with others of their flow", transmit.coalesced_frames),
         ("super-frames that they became", transmit.super_frames),
         ("from the guest dropped: ring not enabled", transmit.dropped_disabled),
-        ("from the guest dropped: too short or too long", transmit.dropped_size),
+        ("from the guest dropped: too short, too long or in too many pieces", transmit.dropped_size),
         ("from the guest dropped: refused by the kernel (bad virtio-net header)", transmit.dropped_rejected),
         ("from the guest dropped: interface down", transmit.dropped_link_down),
         ("from the guest dropped: error of the tap", transmit.dropped_error),

@@ -67,7 +67,8 @@ counters! {
         blocked,
         /// Frames dropped because the ring is not enabled.
         dropped_disabled,
-        /// Frames dropped because they are shorter than an Ethernet header or longer than a tap can take.
+        /// Frames dropped because they are shorter than an Ethernet header or longer than a tap can take, or in more pieces
+        /// than the kernel takes in one call.
         dropped_size,
         /// Frames that the kernel refused (EINVAL: a virtio-net header that makes no sense).
         dropped_rejected,

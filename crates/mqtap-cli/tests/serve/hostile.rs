@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mqtap_driver::lies::{self, Expectation};
+use mqtap_driver::ring::{Buffer, DESC_NEXT};
 use mqtap_driver::{Driver, DriverOptions, MemoryRegion, frames};
 use mqtap_test_support::{TestResult, eventually, patience};
-use mqtap_virtio::memory::SharedMemory;
+use mqtap_virtio::memory::{GuestAddress, SharedMemory};
 use rustix::fs::OFlags;
 use rustix::io::{ReadWriteFlags, preadv2};
 
@@ -88,6 +89,50 @@ pub(crate) fn descriptors_that_are_no_eventfds_are_refused() -> TestResult {
     }
     drop(driver);
     daemon.connect(DriverOptions::default())?;
+    Ok(())
+}
+
+/// The kernel takes 1024 pieces at most. A chain has no more descriptors, but what lies in two regions is two pieces.
+pub(crate) fn a_frame_of_too_many_pieces_is_dropped_whole() -> TestResult {
+    const LINKS: u16 = 900;
+    const ACROSS: u16 = 200;
+    let daemon = Daemon::start("tap,id=hn0,ifname=tap0", &[])?;
+    address("tap0", 1)?;
+    for (round, frames) in [(1, 1), (2, 4)] {
+        let driver = daemon.connect(DriverOptions {
+            ring_size: 1024,
+            memory_regions: 2,
+            fill_receive: false,
+            ..DriverOptions::default()
+        })?;
+        let border = driver.ram().regions().map(|(region, _)| region.guest_address).max().unwrap();
+        let ring = driver.raw_ring(1)?;
+        let room = ring.scratch(4096);
+        ring.memory().write(room, &[0; 4096])?;
+        let across = Buffer { at: GuestAddress(border - 1), len: 2 };
+        for link in 0..LINKS {
+            let buffer = match link {
+                0 => Buffer { at: room, len: 12 },
+                1..=ACROSS => across,
+                _ => Buffer { at: room, len: 1 },
+            };
+            let flags = if link + 1 < LINKS { DESC_NEXT } else { 0 };
+            ring.write_descriptor(link, buffer, flags, link + 1)?;
+        }
+        ring.push_available(0)?;
+        // One call for each frame, or one for all.
+        for other in 1..frames {
+            ring.write_descriptor(LINKS + other, Buffer { at: room, len: 12 + 60 }, 0, 0)?;
+            ring.push_available(LINKS + other)?;
+        }
+        ring.kick()?;
+        eventually("the frames are dealt with", || {
+            let row = daemon.counters("hn0").unwrap()[0];
+            let dropped = daemon.count_of("hn0", "in too many pieces").unwrap();
+            (row.transmitted, row.transmit_dropped, dropped) == (u64::from(frames) - 1, round, round)
+        })
+        .map_err(|error| format!("{error}: {:?}", daemon.counters("hn0")))?;
+    }
     Ok(())
 }
 

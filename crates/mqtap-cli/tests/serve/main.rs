@@ -110,6 +110,7 @@ fn ours() -> Vec<Test> {
         frames_of_a_refused_super_frame_are_written_one_by_one,
         a_stale_socket_is_replaced_and_a_live_one_refused,
         an_eventfd_that_blocks_holds_nobody_up,
+        a_frame_of_too_many_pieces_is_dropped_whole,
         eventfds_made_to_block_again_hold_nobody_up,
         wrong_usage_is_exit_status_2,
         more_pairs_than_the_protocol_can_tell_apart_are_refused,

@@ -102,18 +102,23 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The pieces of a frame, at most [`UIO_MAXIOV`]; valid for reading as long as the plan is borrowed.
+    /// Whether a frame has more pieces than the kernel takes, which it therefore refuses (EINVAL).
+    ///
+    /// A chain has no more descriptors than that, but a buffer that lies in several regions of guest memory is several pieces.
+    pub(crate) fn has_too_many_pieces(&self, frame: usize) -> bool {
+        self.pieces(frame).len() > UIO_MAXIOV
+    }
+
+    /// The pieces of a frame; valid for reading as long as the plan is borrowed.
     pub(super) fn pieces(&self, frame: usize) -> &[libc::iovec] {
         let Some(planned) = self.store.frames.get(frame) else { return &[] };
-        let pieces = match planned.pieces {
+        match planned.pieces {
             Some((first, count)) => &self.store.pieces[first..first + count],
             None => {
                 let position = usize::from(self.store.members[planned.first_member]);
                 as_raw(self.batch.iovecs(&self.batch.chains()[position]))
             }
-        };
-        // The kernel refuses more; a frame cut off here is refused for its length rather than read beyond its end.
-        &pieces[..pieces.len().min(UIO_MAXIOV)]
+        }
     }
 }
 

@@ -100,7 +100,7 @@ fn write_one(tap: &TapQueue, plan: &Plan<'_>, frame: usize) -> Result<usize, Err
         // SAFETY: the piece is valid for reading while `plan` is borrowed. It may be guest memory, which the guest may change
         // meanwhile: that is the kernel's to bear, no Rust reference to it exists.
         [piece] => unsafe { libc::write(fd, piece.iov_base, piece.iov_len) },
-        // SAFETY: as above, for each of the pieces; there are at most UIO_MAXIOV of them.
+        // SAFETY: as above, for each of the pieces, whose number a batch bounds; of more than UIO_MAXIOV the kernel looks at none.
         pieces => unsafe { libc::writev(fd, pieces.as_ptr(), pieces.len() as libc::c_int) },
     };
     check(result, 0)

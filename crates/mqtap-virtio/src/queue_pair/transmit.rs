@@ -178,6 +178,7 @@ impl Transmit {
                         counters.frames.add(1);
                         counters.bytes.add(chains[position].bytes - *header as u64);
                     }
+                    Some(Errno::INVAL) if plan.has_too_many_pieces(frame) => counters.dropped_size.add(1),
                     Some(errno) => count_failure(counters, errno),
                 }
             }
