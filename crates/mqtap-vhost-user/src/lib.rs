@@ -21,6 +21,7 @@ pub mod connection;
 mod device;
 pub mod message;
 mod nic;
+mod quota;
 pub mod server;
 pub mod session;
 mod stop;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mqtap_driver::lies::{self, Expectation};
 use mqtap_driver::ring::{Buffer, DESC_NEXT};
-use mqtap_driver::{Driver, DriverOptions, MemoryRegion, frames};
+use mqtap_driver::{Driver, DriverOptions, Frontend, MemoryRegion, frames};
 use mqtap_test_support::{TestResult, eventually, patience};
 use mqtap_virtio::memory::{GuestAddress, SharedMemory};
 use rustix::fs::OFlags;
@@ -75,6 +75,28 @@ pub(crate) fn broken_rings_leave_other_nics_alone() -> TestResult {
     assert!((1..10).contains(&warnings), "{warnings} warnings for 50 broken rings");
     socket.send_to(b"fine", (Ipv4Addr::new(10, 9, 1, 2), 5000))?;
     eventually("the other NIC goes on", || !received(&mut good, 1).unwrap().is_empty())?;
+    Ok(())
+}
+
+/// Nor by one session after the other.
+pub(crate) fn frontends_do_not_fill_the_log() -> TestResult {
+    let mut daemon = Daemon::start("tap,id=hn0,ifname=tap0", &[])?;
+    for _ in 0..200 {
+        let stream = std::os::unix::net::UnixStream::connect(daemon.socket(0))?;
+        let mut frontend = Frontend::from_stream(stream)?;
+        for request in [5, 6, 9, 10, 12, 13, 18] {
+            frontend.send_message(request, 1, b"?", &[])?;
+        }
+        // The reply says that those before were looked at.
+        frontend.get_features()?;
+    }
+    daemon.connect(DriverOptions::default())?;
+    daemon.signal(nix::sys::signal::Signal::SIGTERM)?;
+    assert_eq!(daemon.wait()?.code(), Some(0), "{}", daemon.log());
+    let lines = daemon.log().lines().count();
+    assert!((10..150).contains(&lines), "{lines} lines for 200 sessions");
+    let told = daemon.log().matches(" lines about frontends were left out").count();
+    assert!(told >= 2, "of visits and of complaints: {}", daemon.log());
     Ok(())
 }
 

@@ -76,6 +76,7 @@ fn both() -> Vec<Test> {
         broken_rings_leave_other_nics_alone,
         descriptors_that_are_no_eventfds_are_refused,
         a_vanishing_memory_hurts_nobody_else,
+        frontends_do_not_fill_the_log,
         hostile_sessions_leak_no_descriptor,
         a_broken_ring_lets_go_of_memory_that_is_taken_back,
         a_frontend_that_maps_all_it_can_hurts_nobody_else,

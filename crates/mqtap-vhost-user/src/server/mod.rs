@@ -5,6 +5,7 @@ mod socket_file;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::PollFlags;
@@ -18,6 +19,7 @@ use socket_file::SocketFile;
 
 use crate::Device;
 use crate::connection::{self, Connection, Received};
+use crate::quota::Quota;
 use crate::session::Session;
 use crate::stop::{StopHandle, Woken};
 
@@ -54,7 +56,7 @@ impl Source {
 ///
 /// While one is served, others that connect wait, so that a VMM that was killed and started again does not
 /// have to be lucky: the new one may come before the end of the old one was seen. A waiting frontend
-/// is mentioned in the log.
+/// is mentioned in the log, which frontends cannot fill, however often they come.
 ///
 /// ```no_run
 /// # fn serve(mut nic: mqtap_virtio::nic::Nic) -> Result<(), mqtap_vhost_user::server::Error> {
@@ -69,6 +71,10 @@ impl Source {
 pub struct Server {
     source: Source,
     stop: StopHandle,
+    /// Lines about frontends that come and go.
+    visits: Quota,
+    /// Lines about requests that fail.
+    complaints: Arc<Quota>,
 }
 
 impl Server {
@@ -120,7 +126,12 @@ impl Server {
     }
 
     fn new(source: Source) -> Result<Server, Error> {
-        Ok(Server { source, stop: StopHandle::new().map_err(Error::Event)? })
+        Ok(Server {
+            source,
+            stop: StopHandle::new().map_err(Error::Event)?,
+            visits: Quota::default(),
+            complaints: Arc::default(),
+        })
     }
 
     /// What ends [`run`](Self::run).
@@ -144,18 +155,25 @@ impl Server {
             );
         }
         while let Some(stream) = self.next_frontend()? {
-            tracing::info!("frontend connected");
+            // Its end is told if its beginning was.
+            let told = self.visits.admits();
+            if told {
+                tracing::info!("frontend connected");
+            }
             let connection = Connection::new(stream, self.stop.clone());
             match self.serve(connection, device)? {
-                None => tracing::info!("frontend disconnected"),
                 Some(connection::Error::Stopped) => break,
-                Some(error) => tracing::warn!("session ended: {error}"),
+                None if told => tracing::info!("frontend disconnected"),
+                Some(error) if told => tracing::warn!("session ended: {error}"),
+                end => tracing::debug!("a frontend came and went: {end:?}"),
             }
             // A peer that accepts and closes at once must not make this a busy loop.
             if matches!(self.source, Source::Connect { .. }) && self.stop.sleep(FIRST_PAUSE) {
                 break;
             }
         }
+        self.visits.settle();
+        self.complaints.settle();
         Ok(())
     }
 
@@ -165,7 +183,7 @@ impl Server {
         mut connection: Connection,
         device: &mut D,
     ) -> Result<Option<connection::Error>, Error> {
-        let mut session = match Session::new(device) {
+        let mut session = match Session::with_complaints(device, Arc::clone(&self.complaints)) {
             Ok(session) => session,
             Err(error) => return Err(Error::Device(Box::new(error))),
         };
@@ -210,7 +228,9 @@ impl Server {
                 Woken::Stopped => return Err(connection::Error::Stopped),
                 Woken::Look { first_ready: Some(0) } => return Ok(()),
                 Woken::Look { first_ready: Some(_) } => {
-                    tracing::warn!("another frontend connected; it waits until the present one is gone");
+                    if self.visits.admits() {
+                        tracing::warn!("another frontend connected; it waits until the present one is gone");
+                    }
                     *listener = None;
                 }
                 Woken::Look { first_ready: None } => {}

@@ -37,6 +37,7 @@ use mqtap_virtio::memory::{DirtyLog, GuestMemory};
 pub use error::RequestError;
 
 use crate::message::{Config, Message, Reply, Request, mac, number};
+use crate::quota::Quota;
 use crate::{Device, MAX_RINGS};
 use descriptors::Descriptors;
 use features::{LOG_ALL, OF_THE_FRONTEND, PROTOCOL_FEATURES, RING_PACKED, protocol};
@@ -86,6 +87,8 @@ pub struct Session<'d, D: Device> {
     status: u8,
     /// Causes that had their line in the log.
     warned: HashSet<(u32, Discriminant<RequestError>)>,
+    /// What this session and others may log.
+    complaints: Arc<Quota>,
 }
 
 impl<'d, D: Device> Session<'d, D> {
@@ -94,6 +97,11 @@ impl<'d, D: Device> Session<'d, D> {
     /// # Errors
     /// If the device cannot enable its first queue pair.
     pub fn new(device: &'d mut D) -> Result<Self, D::Error> {
+        Self::with_complaints(device, Arc::default())
+    }
+
+    /// As [`new`](Self::new), one of many sessions with one quota of the log.
+    pub(crate) fn with_complaints(device: &'d mut D, complaints: Arc<Quota>) -> Result<Self, D::Error> {
         let count = device.ring_count().min(MAX_RINGS);
         let rings = (0..count).map(|_| RingState::default()).collect();
         let mut session = Session {
@@ -109,6 +117,7 @@ impl<'d, D: Device> Session<'d, D> {
             log_all: false,
             status: 0,
             warned: HashSet::new(),
+            complaints,
         };
         session.enable_first_pair()?;
         Ok(session)
@@ -226,14 +235,14 @@ impl<'d, D: Device> Session<'d, D> {
     }
 
     /// One warning for each cause and request, and for rings that do not exist and requests that are not
-    /// known one in all: a frontend cannot fill the log.
+    /// known one in all: a frontend cannot fill the log. Nor can it by session after session.
     fn report(&mut self, request: Option<Request>, error: &RequestError) {
         let code = match (request, error) {
             (None, _) | (_, RequestError::NoSuchRing { .. }) => 0,
             (Some(request), _) => request.code(),
         };
         let what = request.map_or("request", Request::name);
-        if self.warned.insert((code, discriminant(error))) {
+        if self.warned.insert((code, discriminant(error))) && self.complaints.admits() {
             tracing::warn!("vhost-user: {what} failed: {error}");
         } else {
             tracing::debug!("vhost-user: {what} failed: {error}");
