@@ -20,8 +20,13 @@ pub(crate) fn usage(subcommand: &str, message: &impl Display) -> ExitCode {
 pub(crate) fn print(text: &str) -> ExitCode {
     match crate::output::print(text) {
         Ok(_) => ExitCode::SUCCESS,
-        Err(error) => failure(&format!("cannot print: {}", reason(&error))),
+        Err(error) => unprinted(&error),
     }
+}
+
+/// Says why an answer could not be printed.
+pub(crate) fn unprinted(error: &std::io::Error) -> ExitCode {
+    failure(&format!("cannot print: {}", reason(error)))
 }
 
 /// Prints what was done, and if that is not possible, says in few words that it was done all the same.
@@ -43,10 +48,7 @@ pub(crate) fn there(namespace: Option<&Namespace>, error: &impl Display) -> Stri
     match namespace {
         // One that names the namespace has it in its commands.
         Some(namespace) if has_commands && !text.contains("netns") => {
-            format!(
-                "{text}; it is in another network namespace: begin commands with `{}`",
-                namespace.entry().join(" ")
-            )
+            format!("{text}; it is in another network namespace: begin commands with `{}`", namespace.entry())
         }
         _ => text,
     }

@@ -62,6 +62,7 @@ pub mod netdev;
 pub mod offload;
 mod program;
 pub mod queue;
+mod shell;
 #[allow(unsafe_code)]
 mod sys;
 pub mod vhost_net;

@@ -101,7 +101,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     match output::print(&text) {
         Ok(_) if is_serious => ExitCode::FAILURE,
         Ok(_) => ExitCode::SUCCESS,
-        Err(error) => exit::failure(&format!("cannot print: {error}")),
+        Err(error) => exit::unprinted(&error),
     }
 }
 
@@ -173,6 +173,6 @@ fn explain(text: &str, as_json: bool) -> ExitCode {
     match output::print(&printed) {
         Ok(_) if explanations.is_empty() => ExitCode::FAILURE,
         Ok(_) => ExitCode::SUCCESS,
-        Err(error) => exit::failure(&format!("cannot print: {error}")),
+        Err(error) => exit::unprinted(&error),
     }
 }

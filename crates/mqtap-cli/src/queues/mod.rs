@@ -59,7 +59,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
         match (output::print(&text), arguments.watch) {
             (Ok(output::Printed::All), Some(interval)) => std::thread::sleep(interval),
             (Ok(_), _) => return ExitCode::SUCCESS,
-            (Err(error), _) => return exit::failure(&format!("cannot print: {error}")),
+            (Err(error), _) => return exit::unprinted(&error),
         }
     }
 }

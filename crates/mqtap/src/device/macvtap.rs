@@ -157,7 +157,10 @@ pub(crate) struct Obstacle {
 impl Obstacle {
     /// `None` also if the sysfs here does not show the device, so that only a queue could tell which node is its.
     pub(crate) fn of(link: &Link, kind: Kind) -> Option<Self> {
-        number(link).filter(|_| kind.is_on_another_interface())?;
+        if !kind.is_on_another_interface() {
+            return None;
+        }
+        number(link)?;
         let error = match find_path(link, kind) {
             Err(error) => error,
             Ok(node) => {

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::Error;
 use crate::link::{Link, Links, describe};
 use crate::name::InterfaceName;
-use crate::sys;
+use crate::{shell, sys};
 
 /// A network namespace other than the caller's.
 ///
@@ -88,13 +88,13 @@ impl Namespace {
         }
     }
 
-    /// What goes before a command to have it run in the namespace, word for word.
+    /// What goes before a command, in a shell, to have it run in the namespace.
     #[must_use]
-    pub fn entry(&self) -> Vec<String> {
+    pub fn entry(&self) -> String {
         match self {
-            Self::Name(name) => ["ip", "netns", "exec", name].map(str::to_owned).to_vec(),
+            Self::Name(name) => shell::line(["ip", "netns", "exec", name]),
             Self::Path(_) | Self::Pid(_) => {
-                vec!["nsenter".to_owned(), format!("--net={}", self.path().display())]
+                shell::line(["nsenter", &format!("--net={}", self.path().display())])
             }
         }
     }

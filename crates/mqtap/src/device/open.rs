@@ -85,11 +85,14 @@ impl Opening {
         };
         for (queue, fd) in (1..).zip(spare.drain(..)) {
             let request = Interface { name: name.to_kernel(), flags: self.flags };
-            let (name_of_first, existing) = (NameRequest::Exact(name), self.existing);
-            let attempt =
-                Attempt { options: &self.options, name: name_of_first, existing, queue, flags: self.flags };
-            let join = |errno| attempt.refused(errno);
-            sys::set_interface(fd.as_fd(), request).map_err(join)?;
+            let attempt = Attempt {
+                options: &self.options,
+                name: NameRequest::Exact(name),
+                existing: self.existing,
+                queue,
+                flags: self.flags,
+            };
+            sys::set_interface(fd.as_fd(), request).map_err(|errno| attempt.refused(errno))?;
             verify(fd.as_fd(), name, self.flags)?;
             self.device.queues.push(Arc::new(TapQueue::new(fd, queue, name, multi_queue)));
         }

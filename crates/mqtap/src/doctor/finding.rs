@@ -197,7 +197,7 @@ impl Finding {
 
     /// Adds a command, given by its words.
     pub(super) fn command<T: AsRef<str>>(mut self, words: impl IntoIterator<Item = T>) -> Self {
-        self.commands.push(super::commands::line(words));
+        self.commands.push(crate::shell::line(words));
         self
     }
 
@@ -209,7 +209,7 @@ impl Finding {
     }
 
     pub(super) fn commands(mut self, commands: impl IntoIterator<Item = Vec<String>>) -> Self {
-        self.commands.extend(commands.into_iter().map(super::commands::line));
+        self.commands.extend(commands.into_iter().map(crate::shell::line));
         self
     }
 }

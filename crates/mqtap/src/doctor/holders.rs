@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 
-use super::commands::{count, mqtap, name, names, stop, stop_line};
+use super::commands::{count, mqtap, name, names, stop, stop_line, sudo};
 use super::{Finding, Id, Severity};
 use crate::inspect::{Holder, Kind, NamespaceId, QueueState, Tap};
 
@@ -190,6 +190,6 @@ fn hidden(tap: &Tap) -> Option<Finding> {
     let summary = format!("{} of {} cannot be looked at", count(unseen + asked, "queue"), tap.link.name);
     let cause = "They are open in processes of other users, which this user may not look into. What a queue tells (header, send buffer, frames that wait) is missing here.";
     let finding = Finding::new(Id::HiddenHolders, Severity::Info, summary, cause);
-    let doctor = mqtap("doctor", tap.link.name, Vec::new());
-    Some(finding.command(std::iter::once("sudo".to_owned()).chain(doctor)))
+    let doctor = mqtap("doctor", tap.link.name.as_str(), Vec::new());
+    Some(finding.command(sudo(doctor)))
 }

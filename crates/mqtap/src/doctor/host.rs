@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, getrlimit};
 
-use super::commands::{count, mqtap};
+use super::commands::{count, fresh, mqtap, sudo};
 use super::{Finding, Id, Severity};
 use crate::device::{self, Namespace, find_in_named_namespaces};
 use crate::features::{Access, Features, IoUring};
@@ -154,7 +154,7 @@ fn permission(features: &Features) -> Option<Finding> {
     let cause = "That takes CAP_NET_ADMIN in this network namespace. A tap that an administrator made for this user can be opened without.";
     Some(
         Finding::new(Id::CreatePermission, Severity::Info, "this user may not make taps here", cause)
-            .command("sudo mqtap create tap0 --multi-queue --vnet-hdr --owner USER".split(' ')),
+            .command(sudo(fresh("tap0", &[]))),
     )
 }
 
@@ -266,10 +266,9 @@ pub fn missing(name: InterfaceName, namespace: Option<&Namespace>) -> Finding {
     if let Some(there) = elsewhere.first() {
         return finding
             .advise(format!("there is one in the network namespace {}", elsewhere.join(", ")))
-            .commands([mqtap("doctor", name, vec!["--netns".to_owned(), there.clone()])]);
+            .command(mqtap("doctor", name.as_str(), vec!["--netns".to_owned(), there.clone()]));
     }
-    let options = ["--multi-queue", "--vnet-hdr", "--owner", "USER"].map(str::to_owned).to_vec();
-    finding.advise(taps_here(namespace)).commands([mqtap("create", name, options)]).inside(namespace)
+    finding.advise(taps_here(namespace)).command(fresh(name.as_str(), &[])).inside(namespace)
 }
 
 /// A name of something else than a tap or a tun. `kind` is what the kernel calls what it is, as in
@@ -279,15 +278,15 @@ pub fn not_a_tap(name: InterfaceName, kind: Option<&str>, namespace: Option<&Nam
     let summary = format!("{name} is not a tap but {}", inspect::kind_in_words(kind));
     let cause = "A virtual network card needs a tap, which is an interface of its own.";
     let finding = Finding::new(Id::NotATap, Severity::Error, summary, cause).on(name);
-    let mut words = vec!["mqtap", "create", "NAME", "--multi-queue", "--vnet-hdr", "--owner", "USER"];
     let taps = taps_here(namespace);
     let finding = if kind == Some("bridge") {
-        words.extend(["--bridge", name.as_str(), "--up"]);
-        finding.advise(format!("{taps}; a tap can be made a port of the bridge"))
+        finding
+            .advise(format!("{taps}; a tap can be made a port of the bridge"))
+            .command(fresh("NAME", &["--bridge", name.as_str(), "--up"]))
     } else {
-        finding.advise(taps)
+        finding.advise(taps).command(fresh("NAME", &[]))
     };
-    finding.command(words).inside(namespace)
+    finding.inside(namespace)
 }
 
 /// What else may have been meant.

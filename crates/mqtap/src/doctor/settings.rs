@@ -1,6 +1,6 @@
 //! How the device is made and set.
 
-use super::commands::{count, mqtap, names, quote, remake};
+use super::commands::{count, fresh, mqtap, names, quote, remake};
 use super::{Finding, Id, Severity, Wanted};
 use crate::device::{MAX_QUEUES, Namespace};
 use crate::inspect::Tap;
@@ -13,7 +13,7 @@ pub(super) fn not_a_tap(tap: &Tap) -> Finding {
     Finding::new(Id::NotATap, Severity::Error, format!("{name} is a tun, not a tap"), cause)
         .on(name)
         .command(["ip", "link", "del", "dev", name.as_str()])
-        .command(["mqtap", "create", name.as_str(), "--multi-queue", "--vnet-hdr", "--owner", "USER"])
+        .command(fresh(name.as_str(), &[]))
 }
 
 pub(super) fn examine(tap: &Tap, wanted: &Wanted, place: Option<&Namespace>) -> Vec<Finding> {
@@ -90,7 +90,7 @@ fn spare(tap: &Tap, mut finding: Finding) -> Finding {
 
 /// The question that has an answer with commands.
 fn ask(tap: &Tap, place: Option<&Namespace>, options: [&str; 2]) -> String {
-    quote(place, mqtap("doctor", tap.link.name, options.map(str::to_owned).to_vec()))
+    quote(place, mqtap("doctor", tap.link.name.as_str(), options.map(str::to_owned).to_vec()))
 }
 
 fn held_by(tap: &Tap) -> String {

@@ -1,6 +1,6 @@
 //! The interface among others.
 
-use super::commands::{mqtap, quote};
+use super::commands::{bring_up, mqtap, quote};
 use super::{Finding, Id, Severity};
 use crate::device::{Namespace, Obstacle, a_kind};
 use crate::inspect::Tap;
@@ -30,14 +30,8 @@ fn interface_down(tap: &Tap) -> Option<Finding> {
     let attached = tap.link.tun.is_none_or(|tun| !tun.multi_queue || tun.attached_queues > 0);
     let severity = if attached { Severity::Error } else { Severity::Warning };
     let cause = "Nothing leaves through an interface that is down, and frames written to a queue of it are refused (EIO).";
-    Some(Finding::new(Id::InterfaceDown, severity, format!("{name} is in use and down"), cause).command([
-        "ip",
-        "link",
-        "set",
-        "dev",
-        name.as_str(),
-        "up",
-    ]))
+    let summary = format!("{name} is in use and down");
+    Some(Finding::new(Id::InterfaceDown, severity, summary, cause).command(bring_up(name)))
 }
 
 /// A tap that nobody uses, and nobody prepared for use.
@@ -57,7 +51,10 @@ fn leftover(tap: &Tap, place: Option<&Namespace>) -> Option<Finding> {
     );
     let finding = Finding::new(Id::Leftover, Severity::Info, format!("nobody uses {name}"), cause);
     // Nothing to be typed unasked: somebody may have it prepared for later.
-    Some(finding.advise(format!("if it should be gone: {}", quote(place, mqtap("delete", name, Vec::new())))))
+    Some(finding.advise(format!(
+        "if it should be gone: {}",
+        quote(place, mqtap("delete", name.as_str(), Vec::new()))
+    )))
 }
 
 fn device_node(tap: &Tap, obstacle: &Obstacle) -> Finding {
@@ -81,7 +78,7 @@ fn lower_down(tap: &Tap) -> Option<Finding> {
     let finding = Finding::new(Id::LowerDown, Severity::Warning, summary, cause);
     Some(match lower.up {
         true => finding.advise(format!("see to the cable, or to what {below} stands on in turn")),
-        false => finding.command(["ip", "link", "set", "dev", below.as_str(), "up"]),
+        false => finding.command(bring_up(below)),
     })
 }
 
@@ -105,12 +102,5 @@ fn bridge_down(tap: &Tap, bridge: &Link) -> Option<Finding> {
     }
     let cause = "A bridge that is down forwards nothing between its ports.";
     let summary = format!("{} is a port of {}, which is down", tap.link.name, bridge.name);
-    Some(Finding::new(Id::BridgeDown, Severity::Warning, summary, cause).command([
-        "ip",
-        "link",
-        "set",
-        "dev",
-        bridge.name.as_str(),
-        "up",
-    ]))
+    Some(Finding::new(Id::BridgeDown, Severity::Warning, summary, cause).command(bring_up(bridge.name)))
 }

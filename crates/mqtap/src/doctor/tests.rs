@@ -149,7 +149,8 @@ fn what_makes_a_tap_again_says_all_that_it_was() {
         Some(Link { name: "br0".parse().unwrap(), kind: Some("bridge".to_owned()), ..tap.link.clone() });
     tap.link.qdisc = Some("mq".to_owned());
     let wanted = Wanted::default();
-    let [first, second] = commands::remake(&tap, &wanted, |tun| tun.vnet_header = true).map(commands::line);
+    let [first, second] =
+        commands::remake(&tap, &wanted, |tun| tun.vnet_header = true).map(crate::shell::line);
     assert_eq!(first, "mqtap delete tap0");
     assert_eq!(
         second,

@@ -9,6 +9,7 @@ use crate::device::Namespace;
 use crate::inspect::Kind;
 use crate::link::Holder;
 use crate::name::{InterfaceName, NameRequest};
+use crate::shell;
 
 pub(in crate::device) fn held_by(holders: &[Holder]) -> impl fmt::Display + '_ {
     struct List<'a>(&'a [Holder]);
@@ -39,7 +40,9 @@ pub(super) fn made_for_user(
     let option = |given, text| if given { text } else { "" };
     let (multi_queue, vnet_header) =
         (option(multi_queue, " --multi-queue"), option(vnet_header, " --vnet-hdr"));
-    let netns = namespace.map(|namespace| format!(" --netns {namespace}")).unwrap_or_default();
+    let netns = namespace
+        .map(|namespace| format!(" --netns {}", shell::quoted(&namespace.to_string())))
+        .unwrap_or_default();
     let command = format!("`sudo mqtap create {fixed}{multi_queue}{vnet_header}{netns} --owner $USER`");
     match name {
         NameRequest::Exact(_) => format!("it for this user: {command}"),
