@@ -145,14 +145,15 @@ impl Daemon {
         Ok(count.unwrap_or(0))
     }
 
-    /// Nanoseconds that the daemon's threads have run.
-    pub(crate) fn cpu_time(&self) -> u64 {
+    /// Whether all its threads wait for something, rather than run or wait for a CPU (`man 5 proc_pid_stat`).
+    pub(crate) fn sleeps(&self) -> bool {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).into_iter().flatten().flatten();
-        let times = threads.filter_map(|thread| {
-            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            text.split_whitespace().next()?.parse::<u64>().ok()
+        let mut states = threads.map(|thread| {
+            let text = std::fs::read_to_string(thread.path().join("stat")).ok()?;
+            // The name in front may contain anything.
+            text.rsplit_once(") ")?.1.chars().next()
         });
-        times.sum()
+        states.all(|state| state == Some('S'))
     }
 
     pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {

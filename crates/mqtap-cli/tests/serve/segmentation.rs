@@ -482,6 +482,11 @@ pub(crate) fn segments_wait_for_buffers_and_are_counted_when_they_cannot() -> Te
     // What waits when the ring is stopped is counted: of the super-frame at hand, and of one in the tap's queue.
     lab.inject(&header, &frame)?;
     lab.inject(&VirtioNetHeader::default(), &frames::udp(case.path(SOURCE_MAC, GUEST_MAC), (1, 2), b"one"))?;
+    eventually("the kernel has passed them on", || {
+        lab.read_reference(&mut kernels).unwrap();
+        kernels.len() == 3 * total + 1
+    })?;
+    // To the other port of the bridge as well, in the same loop.
     std::thread::sleep(Duration::from_millis(50));
     driver.stop()?;
     let row = lab.daemon.counters("hn0")?[0];
