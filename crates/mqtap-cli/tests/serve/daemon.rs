@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mqtap_driver::{Driver, DriverOptions};
 use mqtap_test_support::{TestResult, eventually, ip};
@@ -103,6 +104,14 @@ impl Daemon {
     /// The counters of one NIC, from the table that SIGUSR1 prints: for each pair, attached, then frames, bytes and drops from
     /// the guest, then to the guest.
     pub(crate) fn counters(&self, id: &str) -> Result<Vec<Row>> {
+        // A worker counts a burst when it is through with it, which may be after the other end has all of it. One that never sleeps
+        // is not waited for.
+        for _ in 0..200 {
+            if self.sleeps() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let before = self.log.lock().unwrap().len();
         self.signal(nix::sys::signal::Signal::SIGUSR1)?;
         let title = format!("{id} on ");
