@@ -165,6 +165,7 @@ pub(crate) fn the_counters_of_a_daemon_are_those_of_its_guest() -> TestResult {
         let pairs = daemon["queue_pairs"].as_array().unwrap();
         pairs.iter().map(|pair| pair["transmit"]["frames"].as_u64().unwrap()).collect()
     };
+    eventually("the worker is through, and has counted", || daemon.sleeps())?;
     let line = json("queues tap0 --json")?;
     let told = &line["daemons"][0];
     assert_eq!(
