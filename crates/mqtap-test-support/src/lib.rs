@@ -20,6 +20,7 @@
 
 pub mod devices;
 mod scripts;
+mod socket;
 
 use std::error::Error;
 use std::fs::File;
@@ -27,6 +28,8 @@ use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
+
+pub use socket::PatientSocket;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::mount::{MsFlags, mount};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mqtap_driver::frames::{self, Addresses, Path, Payload};
 use mqtap_driver::protocol::feature;
 use mqtap_driver::{Driver, DriverOptions};
-use mqtap_test_support::{TestResult, eventually, ip, patience};
+use mqtap_test_support::{PatientSocket, TestResult, eventually, ip, patience};
 
 use super::daemon::{Daemon, GUEST_MAC, Result, address, host_mac, in_kernel, layouts, queues};
 
@@ -30,10 +30,8 @@ pub(crate) fn bound(address: impl ToSocketAddrs + Copy) -> Result<UdpSocket> {
     Ok(socket.ok_or("no socket")?)
 }
 
-pub(crate) fn host_socket() -> Result<UdpSocket> {
-    let socket = bound((Ipv4Addr::UNSPECIFIED, 9000))?;
-    socket.set_read_timeout(Some(patience()))?;
-    Ok(socket)
+pub(crate) fn host_socket() -> Result<PatientSocket> {
+    Ok(PatientSocket::new(bound((Ipv4Addr::UNSPECIFIED, 9000))?)?)
 }
 
 /// UDP payloads that have come in on any pair of the driver.
@@ -50,7 +48,7 @@ pub(crate) fn received(driver: &mut Driver, pairs: u16) -> Result<Vec<(u16, Vec<
 }
 
 /// Sends from the guest on each of the pairs and sees it arrive; sends flows to the guest until each pair has got one.
-pub(crate) fn exercise(driver: &mut Driver, socket: &UdpSocket, pairs: u16, number: u8) -> TestResult {
+pub(crate) fn exercise(driver: &mut Driver, socket: &PatientSocket, pairs: u16, number: u8) -> TestResult {
     let path = path("tap0", number)?;
     let mut buffer = [0; 65536];
     for pair in 0..pairs {
@@ -142,7 +140,7 @@ pub(crate) fn variants_of_rings_carry_every_byte() -> TestResult {
 }
 
 /// On which of the four pairs frames come in, when 64 flows do.
-pub(crate) fn spread_of_64_flows(driver: &mut Driver, socket: &UdpSocket) -> Result<BTreeSet<u16>> {
+pub(crate) fn spread_of_64_flows(driver: &mut Driver, socket: &PatientSocket) -> Result<BTreeSet<u16>> {
     for port in 0..64 {
         socket.send_to(b"flow", (Ipv4Addr::new(10, 9, 1, 2), 6000 + port))?;
     }

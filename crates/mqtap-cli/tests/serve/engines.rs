@@ -1,10 +1,8 @@
 //! Bursts, however they are written to the tap.
 
-use std::net::UdpSocket;
-
 use mqtap_driver::DriverOptions;
 use mqtap_driver::traffic::{Sink, Source};
-use mqtap_test_support::{TestResult, eventually, ip};
+use mqtap_test_support::{PatientSocket, TestResult, eventually, ip};
 
 use super::daemon::{Daemon, Result, address};
 use super::datapath::{host_socket, path};
@@ -30,7 +28,7 @@ fn send_bursts(netdev: &str, options: DriverOptions, size: usize) -> Result<(Dae
     Ok((daemon, sink))
 }
 
-fn collect(socket: &UdpSocket, count: usize, sink: &mut Sink) -> TestResult {
+fn collect(socket: &PatientSocket, count: usize, sink: &mut Sink) -> TestResult {
     let mut buffer = [0; 65536];
     for _ in 0..count {
         let n = socket.recv(&mut buffer).map_err(|error| format!("{:?}: {error}", sink.counters()))?;

@@ -1,10 +1,10 @@
 //! Interfaces that stand on another one: macvtaps, and, where the kernel has them (`MQTAP_TEST_IPVTAP=on`), ipvtaps.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::Ipv4Addr;
 
 use mqtap_driver::protocol::feature;
 use mqtap_driver::{DriverOptions, frames};
-use mqtap_test_support::{Elsewhere, TestResult, devices, eventually, ip};
+use mqtap_test_support::{Elsewhere, PatientSocket, TestResult, devices, eventually, ip};
 
 use super::daemon::{Daemon, Result, address};
 use super::datapath::{host_socket, path, received, spread_of_64_flows};
@@ -18,7 +18,7 @@ pub(crate) fn is_ipvtap() -> bool {
 /// its own, since an ipvtap gets what is sent to an address of its namespace.
 struct Stage {
     name: &'static str,
-    socket: UdpSocket,
+    socket: PatientSocket,
     path: frames::Path,
     _host: Elsewhere,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mqtap::{OpenOptions, TapDevice};
 use mqtap_driver::frames::{self, Addresses, Mac, Payload};
 use mqtap_driver::{Driver, Received};
-use mqtap_test_support::ip;
+use mqtap_test_support::{PatientSocket, ip};
 use mqtap_vhost_user::{Server, StopHandle};
 use mqtap_virtio::nic::{Carrier, Nic, NicOptions};
 
@@ -66,10 +66,8 @@ impl Drop for Backend {
 }
 
 /// A socket of the host on this port. Made before the guest sends.
-pub(crate) fn host_socket(port: u16) -> UdpSocket {
-    let socket = UdpSocket::bind((HOST, port)).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket
+pub(crate) fn host_socket(port: u16) -> PatientSocket {
+    PatientSocket::new(UdpSocket::bind((HOST, port)).unwrap()).unwrap()
 }
 
 pub(crate) fn to_host() -> frames::Path {
@@ -77,13 +75,13 @@ pub(crate) fn to_host() -> frames::Path {
 }
 
 /// What the guest sends on `pair` arrives at the host.
-pub(crate) fn guest_to_host(driver: &mut Driver, pair: u16, socket: &UdpSocket, data: &[u8]) {
+pub(crate) fn guest_to_host(driver: &mut Driver, pair: u16, socket: &PatientSocket, data: &[u8]) {
     let port = socket.local_addr().unwrap().port();
     driver.transmit(pair, &frames::udp(to_host(), (1000, port), data)).unwrap();
     receive_at_host(socket, data);
 }
 
-pub(crate) fn receive_at_host(socket: &UdpSocket, data: &[u8]) {
+pub(crate) fn receive_at_host(socket: &PatientSocket, data: &[u8]) {
     let mut bytes = vec![0; 65536];
     let (n, from) = socket.recv_from(&mut bytes).unwrap();
     assert_eq!(from, (GUEST, 1000).into());

@@ -1,12 +1,10 @@
 //! Super-frames that the kernel refuses.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, UdpSocket};
-use std::time::Duration;
 
 use mqtap_driver::frames::{self, Path};
 use mqtap_driver::{Driver, DriverOptions, VirtioNetHeader};
-use mqtap_test_support::{TestResult, eventually};
+use mqtap_test_support::{PatientSocket, TestResult, eventually, patience};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
@@ -46,12 +44,12 @@ fn burst(path: Path) -> Vec<Packet> {
 
 fn send(driver: &mut Driver, burst: &[Packet]) -> TestResult {
     assert_eq!(driver.pair(0).transmit_batch_with_headers(burst)?, burst.len());
-    assert!(driver.pair(0).drain(Duration::from_secs(10))?);
+    assert!(driver.pair(0).drain(patience())?);
     Ok(())
 }
 
 /// The numbers of the frames that a socket has got, by flow.
-fn received(socket: &UdpSocket, count: usize) -> Result<BTreeMap<u16, Vec<u8>>> {
+fn received(socket: &PatientSocket, count: usize) -> Result<BTreeMap<u16, Vec<u8>>> {
     let mut buffer = [0; 2048];
     let mut flows = BTreeMap::<u16, Vec<u8>>::new();
     for _ in 0..count {
@@ -67,8 +65,7 @@ pub(crate) fn frames_of_a_refused_super_frame_are_written_one_by_one() -> TestRe
     refuse_many_pieces()?;
     let daemon = Daemon::start(netdev, &[])?;
     address("tap0", 1)?;
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 9000))?;
-    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let socket = datapath::host_socket()?;
     let path = datapath::path("tap0", 1)?;
     let mut driver = daemon.connect(DriverOptions { ring_size: 64, ..DriverOptions::default() })?;
     let in_order: Vec<u8> = (0..FRAMES).collect();

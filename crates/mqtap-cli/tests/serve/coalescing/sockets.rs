@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{IoSliceMut, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd as _;
-use std::time::Duration;
 
 use mqtap_driver::frames::{self, Addresses, Path, Payload, Tcp, partial};
 use mqtap_driver::{Driver, DriverOptions};
-use mqtap_test_support::{TestResult, eventually};
+use mqtap_test_support::{PatientSocket, TestResult, eventually, patience};
 use nix::sys::socket::{self, ControlMessageOwned, MsgFlags, SockaddrStorage, sockopt};
 
 use super::super::daemon::{Daemon, GUEST_MAC, Result, address, host_mac};
@@ -42,7 +41,7 @@ fn datagrams(coalesce: &str, seed: u64, gro: bool) -> Result<(Datagrams, u64)> {
         let burst = stream.burst(150);
         assert_eq!(driver.pair(0).transmit_batch_with_headers(&burst)?, burst.len());
         // The kernel has put a frame into its socket before the write of it ends.
-        assert!(driver.pair(0).drain(Duration::from_secs(10))?);
+        assert!(driver.pair(0).drain(patience())?);
         receive(&socket, &mut datagrams)?;
     }
     Ok((datagrams, daemon.count_of("hn0", COALESCED)?))
@@ -165,7 +164,7 @@ pub(crate) fn a_connection_gets_every_byte_of_coalesced_segments() -> TestResult
     let driver = daemon.connect(DriverOptions { ring_size: 1024, ..DriverOptions::default() })?;
     let mut connection = Connection::open(driver, datapath::path("tap0", 1)?)?;
     let (mut stream, _) = listener.accept()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(patience()))?;
     // Less than the window that a socket offers in the beginning.
     let data: Vec<u8> = (0..48_000_u32).map(|i| (i * 7 + i / 256) as u8).collect();
     for part in data.chunks(12_000) {
@@ -196,8 +195,7 @@ pub(crate) fn a_limited_send_buffer_keeps_flows_in_the_order_of_the_ring() -> Te
     for (more, interleaved) in [("", true), ("", false), (",sndbuf=1M", true), (",sndbuf=1M", false)] {
         let daemon = Daemon::start(&format!("tap,id=hn0,ifname=tap0,coalesce=on{more}"), &[])?;
         address_v6("tap0", 1)?;
-        let socket = datapath::bound((Ipv6Addr::UNSPECIFIED, 9000))?;
-        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let socket = PatientSocket::new(datapath::bound((Ipv6Addr::UNSPECIFIED, 9000))?)?;
         let guest = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2);
         let host = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 1);
         let path = Path {
