@@ -63,8 +63,9 @@ pub(super) fn register(start: usize, len: usize, page: usize) -> Option<&'static
             && slot.claimed.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
     })?;
     slot.poisoned.store(false, Ordering::Relaxed);
-    slot.len.store(len, Ordering::Relaxed);
-    slot.page.store(page, Ordering::Relaxed);
+    // Each after the start of whoever had it before was taken out, also for a handler that sees one of these only.
+    slot.len.store(len, Ordering::Release);
+    slot.page.store(page, Ordering::Release);
     // Last: a handler that sees the start sees the rest.
     slot.start.store(start, Ordering::Release);
     Some(slot)
@@ -132,14 +133,18 @@ extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, context
 
 /// Puts an anonymous page over the hole at `address`, if that is guest memory. Async-signal-safe.
 fn patch(address: usize) -> bool {
-    let hit = TABLE.iter().find(|slot| {
+    let hit = TABLE.iter().find_map(|slot| {
         let start = slot.start.load(Ordering::Acquire);
-        start != 0 && address.wrapping_sub(start) < slot.len.load(Ordering::Relaxed)
+        if start == 0 || address.wrapping_sub(start) >= slot.len.load(Ordering::Acquire) {
+            return None;
+        }
+        let page = slot.page.load(Ordering::Acquire);
+        // Another thread may give the slot to another mapping meanwhile; then it was not that of this address.
+        (slot.start.load(Ordering::Relaxed) == start).then_some((slot, page))
     });
-    let Some(slot) = hit else {
+    let Some((slot, page)) = hit else {
         return false;
     };
-    let page = slot.page.load(Ordering::Relaxed);
     // SAFETY: the page lies inside our own mapping, of which start and length are multiples of `page` (`Mapping::new` makes sure)
     // and which is registered only while mapped; the faulting thread's owner of the mapping keeps it so. What is
     // replaced is a page that does not exist any more.
