@@ -52,7 +52,7 @@ impl Drop for Restore {
 }
 
 /// A queue that was closed may be open still in a child of this process that has not come to its exec yet.
-const ATTEMPTS: u32 = 20;
+const ATTEMPTS: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(5);
 
 impl Restore {

@@ -88,7 +88,15 @@ impl Holders {
                 Some(true) | None => found.holders.push(holder),
             }
         }
-        mark_copies(&mut found.holders);
+        while !mark_copies(&mut found.holders) {
+            // A program that is started is a copy of its parent until then, descriptors and all: it may have been one when it was
+            // looked at.
+            let before = found.holders.len();
+            found.holders.retain(|holder| queue::look(holder.pid, holder.fd, wanted).is_some());
+            if found.holders.len() == before {
+                break;
+            }
+        }
         found
     }
 
@@ -133,14 +141,19 @@ fn examine(descriptor: &Descriptor, name: InterfaceName, process: Holder) -> Opt
     Some(Holder { fd, blocking, queue, ..process })
 }
 
-fn mark_copies(holders: &mut [Holder]) {
+/// Finds out who has the same open file. False if the kernel did not tell for some.
+fn mark_copies(holders: &mut [Holder]) -> bool {
+    let mut all_told = true;
     for i in 1..holders.len() {
         let (former, rest) = holders.split_at_mut(i);
         let one = &mut rest[0];
-        let same = |other: &&Holder| {
-            other.same_as.is_none()
-                && crate::sys::same_file_elsewhere((other.pid, other.fd), (one.pid, one.fd)) == Some(true)
+        let mut is_same = |other: &&Holder| {
+            let told = crate::sys::same_file_elsewhere((other.pid, other.fd), (one.pid, one.fd));
+            all_told &= told.is_some();
+            told == Some(true)
         };
-        one.same_as = former.iter().find(same).map(|other| (other.pid, other.fd));
+        let same = former.iter().filter(|other| other.same_as.is_none()).find(&mut is_same);
+        one.same_as = same.map(|other| (other.pid, other.fd));
     }
+    all_told
 }
