@@ -23,7 +23,7 @@ Every line on stdin is answered by one line of JSON on stdout:
                to the one before
   quit         end, as does the end of stdin";
 
-const LOST: Duration = Duration::from_secs(1);
+const LOST: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {

@@ -12,6 +12,9 @@ use crate::protocol::{
     request_name,
 };
 
+/// For an answer, unless [`Frontend::set_timeout`] says otherwise: only a backend that hangs takes it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A memory region as the protocol describes it. Addresses and sizes in bytes.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub struct MemoryRegion {
@@ -50,7 +53,7 @@ pub struct VringAddresses {
 ///
 /// Once [`Frontend::set_protocol_features`] negotiated `REPLY_ACK`, every request asks for an acknowledgement and
 /// fails with [`Error::Refused`] when the answer is not zero; see [`Frontend::set_wants_acks`] to be a frontend
-/// that does not ask. Nothing waits for longer than the timeout (10 seconds unless set).
+/// that does not ask. Nothing waits for longer than the timeout (30 seconds unless set).
 #[derive(Debug)]
 pub struct Frontend {
     channel: Channel,
@@ -70,7 +73,7 @@ impl Frontend {
     }
 
     fn with(channel: Channel) -> Result<Frontend> {
-        channel.set_timeout(Duration::from_secs(10))?;
+        channel.set_timeout(PATIENCE)?;
         Ok(Frontend { channel, protocol_features: 0, wants_acks: true })
     }
 
@@ -138,7 +141,7 @@ impl Frontend {
     pub fn wait_for_close(&mut self, timeout: Duration) -> Result<bool> {
         self.channel.set_timeout(timeout)?;
         let outcome = self.channel.receive("the end of the connection");
-        self.channel.set_timeout(Duration::from_secs(10))?;
+        self.channel.set_timeout(PATIENCE)?;
         match outcome {
             Err(Error::Disconnected { .. }) => Ok(true),
             Err(Error::TimedOut { .. }) => Ok(false),

@@ -34,7 +34,7 @@ The first line on stdout says what was negotiated. The guest ends with
 status 1 when the backend goes away.";
 
 /// How long a `send` waits without progress before it gives up.
-const STUCK: Duration = Duration::from_secs(10);
+const STUCK: Duration = Duration::from_secs(30);
 /// Frames between two looks at the receive rings while sending.
 const BURST: usize = 32;
 
@@ -251,7 +251,8 @@ impl Guest<'_> {
 
     /// The way to the peer, by ARP if need be.
     fn find_peer(&mut self) -> Result<mqtap_driver::frames::Path, BoxError> {
-        for _ in 0..20 {
+        let deadline = Instant::now() + STUCK;
+        while Instant::now() < deadline {
             if let Some(path) = self.host.path_to(self.options.peer) {
                 return Ok(path);
             }

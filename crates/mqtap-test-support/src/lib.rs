@@ -29,6 +29,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+pub use scripts::write_program;
 pub use socket::PatientSocket;
 
 use libtest_mimic::{Arguments, Failed, Trial};

@@ -1,9 +1,26 @@
 //! Programs that tests have run.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Writes a program that can be run at once. This process never has the file open: a program that another test starts is a copy of
+/// it for a moment, with all it has open, and what somebody can still write does not run (`ETXTBSY`).
+pub fn write_program(path: &Path, text: &str) -> io::Result<()> {
+    let mut shell = Command::new("sh")
+        .args(["-euc", r#"cat >"$0"; chmod 755 "$0""#])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()?;
+    // It ends with the descriptor.
+    if let Some(mut stdin) = shell.stdin.take() {
+        stdin.write_all(text.as_bytes())?;
+    }
+    let status = shell.wait()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("cannot write {}", path.display()))) }
+}
 
 /// A directory of shell scripts, which goes with the value.
 #[derive(Debug)]
@@ -30,8 +47,7 @@ impl Scripts {
     /// Writes a script of this name, which ends when something in it fails and in which `$dir` is this directory, and returns its path.
     pub fn script(&self, name: &str, text: &str) -> io::Result<String> {
         let path = self.file(name);
-        fs::write(&path, format!("#!/bin/sh -e\ndir={}\n{text}\n", self.0.path().display()))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        write_program(&path, &format!("#!/bin/sh -e\ndir={}\n{text}\n", self.0.path().display()))?;
         Ok(path.display().to_string())
     }
 

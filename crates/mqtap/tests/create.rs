@@ -288,13 +288,13 @@ fn if_not_exists_names_what_differs() -> TestResult {
             "as asked for: mtu is 1500, not 1400, state is down, not up; change it",
         ),
     ];
-    let before = find("tap0");
+    let before = find("tap0").map(settled);
     for (options, piece) in cases {
         let error = create(&options).unwrap_err();
         assert!(matches!(error, Error::Different { .. }), "{error}");
         assert!(error.to_string().contains(piece), "`{piece}` is missing in: {error}");
     }
-    assert_eq!(find("tap0"), before);
+    assert_eq!(find("tap0").map(settled), before);
     // A tap that somebody has open and that goes away with him is not one that stays.
     let _held = TapDevice::open(&OpenOptions { name: "tap1".parse()?, ..OpenOptions::default() })?;
     let error = create(&CreateOptions { if_not_exists: true, ..options("tap1") }).unwrap_err();

@@ -44,8 +44,8 @@ impl Idle {
         rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC).unwrap();
         let idle = Self(child);
         // Until exec it is a copy of this process, with all descriptors.
-        let command = || std::fs::read_to_string(format!("/proc/{}/comm", idle.0.id())).unwrap();
-        eventually("the process runs", || command() == "sleep\n").unwrap();
+        let arguments = || std::fs::read_to_string(format!("/proc/{}/cmdline", idle.0.id())).unwrap();
+        eventually("the process runs", || arguments() == "sleep\x001000\0").unwrap();
         idle
     }
 }

@@ -381,8 +381,8 @@ fn netns_is_where_the_interface_is_looked_for() -> TestResult {
     let directory = tempfile::tempdir()?;
     let script = directory.path().join("up");
     let shown = directory.path().join("shown");
-    std::fs::write(&script, format!("#!/bin/sh -e\nip link show $1 >{}\n", shown.display()))?;
-    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let text = format!("#!/bin/sh -e\nip link show $1 >{}\n", shown.display());
+    mqtap_test_support::write_program(&script, &text)?;
     let netdev = open(&format!(",script={}", script.display()))?;
     assert_eq!(netdev.device().queue_count(), 2);
     assert_eq!(netdev.device().link()?.kind.as_deref(), Some("macvtap"), "it is looked up there");

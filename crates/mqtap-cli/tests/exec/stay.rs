@@ -68,7 +68,7 @@ pub(crate) fn netdevs_are_undone_in_reverse() -> TestResult {
         assert_eq!(output.status.code(), Some(status), "{}", texts(&output)?.1);
         assert_eq!(scripts.written("log")?, "down tap-b\ndown tap-a\n");
         std::fs::remove_file(scripts.file("log"))?;
-        assert!(ip("link show tap-a").is_err() && ip("link show tap-b").is_err());
+        eventually("the taps are gone", || ip("link show tap-a").is_err() && ip("link show tap-b").is_err())?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::thread::JoinHandle;
 
 use mqtap_driver::{Driver, DriverOptions};
 use mqtap_test_support::{TestResult, eventually, ip};
@@ -18,6 +18,7 @@ pub(crate) const GUEST_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
 pub(crate) struct Daemon {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    listener: JoinHandle<()>,
     directory: tempfile::TempDir,
 }
 
@@ -60,12 +61,12 @@ impl Daemon {
         let log = Arc::new(Mutex::new(Vec::new()));
         let stderr = child.stderr.take().ok_or("no stderr")?;
         let lines = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let listener = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(std::result::Result::ok) {
                 lines.lock().unwrap().push(line);
             }
         });
-        Ok(Self { child, log, directory })
+        Ok(Self { child, log, listener, directory })
     }
 
     pub(crate) fn socket(&self, number: usize) -> PathBuf {
@@ -104,23 +105,18 @@ impl Daemon {
     /// The counters of one NIC, from the table that SIGUSR1 prints: for each pair, attached, then frames, bytes and drops from
     /// the guest, then to the guest.
     pub(crate) fn counters(&self, id: &str) -> Result<Vec<Row>> {
-        // A worker counts a burst when it is through with it, which may be after the other end has all of it. One that never sleeps
-        // is not waited for.
-        for _ in 0..200 {
-            if self.sleeps() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        // A worker counts a burst when it is through with it, which may be after the other end has all of it.
+        eventually("the workers are through", || self.sleeps())?;
         let before = self.log.lock().unwrap().len();
         self.signal(nix::sys::signal::Signal::SIGUSR1)?;
         let title = format!("{id} on ");
         let mut rows = Vec::new();
         eventually("the counters are printed", || {
             let log = self.log.lock().unwrap();
-            let table = log[before..].iter().skip_while(|line| !line.starts_with(&title)).skip(2);
-            rows = table.map_while(|line| Row::parse(line)).collect();
-            log[before..].iter().any(|line| line.trim_start().starts_with("all")) && !rows.is_empty()
+            let mut table = log[before..].iter().skip_while(|line| !line.starts_with(&title));
+            rows = table.by_ref().skip(2).map_while(|line| Row::parse(line)).collect();
+            // What else is to be said follows, and then an empty line.
+            table.any(String::is_empty)
         })?;
         Ok(rows)
     }
@@ -147,7 +143,6 @@ impl Daemon {
     pub(crate) fn count_of(&self, id: &str, text: &str) -> Result<u64> {
         let before = self.log.lock().unwrap().len();
         self.counters(id)?;
-        // The lines behind the table come with it, in one write.
         let log = self.log.lock().unwrap();
         let line = log[before..].iter().find(|line| line.contains(text));
         let count = line.and_then(|line| line.split_whitespace().nth(2)?.parse().ok());
@@ -156,8 +151,8 @@ impl Daemon {
 
     /// Whether all its threads wait for something, rather than run or wait for a CPU (`man 5 proc_pid_stat`).
     pub(crate) fn sleeps(&self) -> bool {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).into_iter().flatten().flatten();
-        let mut states = threads.map(|thread| {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.pid())) else { return false };
+        let mut states = threads.flatten().map(|thread| {
             let text = std::fs::read_to_string(thread.path().join("stat")).ok()?;
             // The name in front may contain anything.
             text.rsplit_once(") ")?.1.chars().next()
@@ -175,6 +170,7 @@ impl Daemon {
             status = self.child.try_wait().unwrap();
             status.is_some()
         })?;
+        eventually("its last words are heard", || self.listener.is_finished())?;
         status.ok_or_else(|| "no status".into())
     }
 }
@@ -276,4 +272,11 @@ pub(crate) fn queues(device: &str) -> Result<(u64, u64)> {
 
 pub(crate) fn has_carrier(device: &str) -> Result<bool> {
     Ok(!ip(&format!("link show {device}"))?.contains("NO-CARRIER"))
+}
+
+/// Waits until the bridge that it is a port of forwards to it.
+pub(crate) fn forwards(port: &str) -> TestResult {
+    eventually("the bridge forwards", || {
+        ip(&format!("-d link show {port}")).is_ok_and(|text| text.contains("state forwarding"))
+    })
 }

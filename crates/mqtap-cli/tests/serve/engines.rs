@@ -4,7 +4,7 @@ use mqtap_driver::DriverOptions;
 use mqtap_driver::traffic::{Sink, Source};
 use mqtap_test_support::{PatientSocket, TestResult, eventually, ip};
 
-use super::daemon::{Daemon, Result, address};
+use super::daemon::{Daemon, Result, address, forwards};
 use super::datapath::{host_socket, path};
 
 /// Frames of one test; the host's socket holds as many.
@@ -94,6 +94,8 @@ pub(crate) fn a_limited_send_buffer_keeps_order_and_loses_nothing() -> TestResul
     assert!(shaper.success());
     let socket = host_socket()?;
     let mut driver = daemon.connect(DriverOptions::default())?;
+    forwards("tap0")?;
+    forwards("out")?;
     let mut path = path("in", 1)?;
     path.destination_mac = super::daemon::host_mac("in")?;
     let mut source = Source::new(path, 9000, 3, 1000);

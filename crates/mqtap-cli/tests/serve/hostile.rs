@@ -71,6 +71,7 @@ pub(crate) fn broken_rings_leave_other_nics_alone() -> TestResult {
         bad.raw_ring(1)?.kick()?;
         assert!(bad.events(1).wait_for_error(patience())?);
     }
+    eventually("a warning is printed", || daemon.log_has("broke its"))?;
     let warnings = daemon.log().lines().filter(|line| line.contains("broke its")).count();
     assert!((1..10).contains(&warnings), "{warnings} warnings for 50 broken rings");
     socket.send_to(b"fine", (Ipv4Addr::new(10, 9, 1, 2), 5000))?;

@@ -3,7 +3,6 @@
 
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
-use std::time::Duration;
 
 use mqtap::{NameRequest, Offloads, OpenOptions, TapDevice, VnetHeaderMode};
 use mqtap_driver::frames::{self, Addresses, Mac, Path, Payload, Tcp};
@@ -11,7 +10,7 @@ use mqtap_driver::protocol::feature;
 use mqtap_driver::{Driver, DriverOptions, VirtioNetHeader};
 use mqtap_test_support::{TestResult, eventually, ip};
 
-use super::daemon::{Daemon, GUEST_MAC, Result, host_mac};
+use super::daemon::{Daemon, GUEST_MAC, Result, forwards, host_mac};
 
 /// Bytes of the header of a raw tap here.
 const RAW_HEADER: usize = VirtioNetHeader::LEGACY_SIZE;
@@ -67,9 +66,7 @@ impl Lab {
 
     fn connect(&self, options: DriverOptions) -> Result<Driver> {
         let driver = self.daemon.connect(options)?;
-        eventually("the bridge forwards to tap0", || {
-            ip("-d link show tap0").is_ok_and(|text| text.contains("state forwarding"))
-        })?;
+        forwards("tap0")?;
         Ok(driver)
     }
 
@@ -486,8 +483,6 @@ pub(crate) fn segments_wait_for_buffers_and_are_counted_when_they_cannot() -> Te
         lab.read_reference(&mut kernels).unwrap();
         kernels.len() == 3 * total + 1
     })?;
-    // To the other port of the bridge as well, in the same loop.
-    std::thread::sleep(Duration::from_millis(50));
     driver.stop()?;
     let row = lab.daemon.counters("hn0")?[0];
     assert_eq!(row.received, total as u64 + 3);

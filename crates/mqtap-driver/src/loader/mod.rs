@@ -39,7 +39,7 @@ with flows=distinct for a new flow with each frame, tcp for udp, and
 segment=BYTES for super-frames.";
 
 /// How long to wait for a backend that gives nothing back.
-const STUCK: Duration = Duration::from_secs(10);
+const STUCK: Duration = Duration::from_secs(30);
 /// How often to look whether all is given back: at the end of a run, and while backends use every CPU.
 const SOON: Duration = Duration::from_micros(20);
 const NOT_SO_SOON: Duration = Duration::from_micros(200);

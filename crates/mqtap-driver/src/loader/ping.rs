@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{BoxError, Loader};
 
 /// For an answer that does not come.
-const LOST: Duration = Duration::from_secs(1);
+const LOST: Duration = Duration::from_secs(30);
 impl Loader {
     /// Sends requests one after the other on the first pair, and beside them `rate` frames a second.
     pub(super) fn ping(&mut self, count: u64, gap: Duration, rate: u64) -> Result<Value, BoxError> {

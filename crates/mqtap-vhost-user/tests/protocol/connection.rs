@@ -1,6 +1,6 @@
 //! A connection without a session.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use mqtap_vhost_user::StopHandle;
@@ -48,10 +48,17 @@ fn descriptors_beyond_the_limit_of_open_files_are_missed() {
     let (frontend, mut connection) = pair();
     let event = event();
     let full = getrlimit(Resource::Nofile);
-    let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+    // No number is free below that of the last.
+    let numbers = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let last = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).max().unwrap_or(0);
+    let mut filling = Vec::new();
+    while filling.last().is_none_or(|fd: &OwnedFd| fd.as_raw_fd() < last) {
+        filling.push(event.try_clone().unwrap());
+    }
+    let open = filling.last().map_or(0, |fd| fd.as_raw_fd() as u64 + 1);
     frontend.message(AddMemReg.code(), 1, &[0; 40], &[event.as_fd(); 8]);
-    // Three are left; the count above had one more open than there is now.
-    setrlimit(Resource::Nofile, Rlimit { current: Some(open - 1 + 3), ..full }).unwrap();
+    // Three are left.
+    setrlimit(Resource::Nofile, Rlimit { current: Some(open + 3), ..full }).unwrap();
     let message = receive(&mut connection);
     assert!(message.fds.len() < 8 && message.fds_lost, "{message:?}");
     drop(message);

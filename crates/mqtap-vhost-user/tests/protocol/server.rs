@@ -22,8 +22,11 @@ fn the_socket_is_removed_with_the_server() {
 fn a_stale_socket_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("net.sock");
-    // A listener that is dropped leaves its name behind.
-    drop(UnixListener::bind(&path).unwrap());
+    // A listener that is dropped leaves its name behind. A program that another test starts is a copy of this process for a moment,
+    // and would listen in its place.
+    let listener = UnixListener::bind(&path).unwrap();
+    rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
+    drop(listener);
     assert!(path.exists());
     let serving = Serving::run(directory, Server::bind(&path).unwrap(), 8);
     serving.assert_serves();

@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(5);
 /// How often that is tried before the worker is given up: with the pauses, for half a minute. They are counted rather than
 /// measured, so that a process that was stopped for a while does not give up what was stopped with it.
-const ATTEMPTS: u32 = if cfg!(test) { 20 } else { 6000 };
+const ATTEMPTS: u32 = 6000;
 /// How often it is tried where another worker of the same device was given up.
 const LAST_ATTEMPTS: u32 = 20;
 
@@ -74,6 +74,8 @@ pub(crate) struct WorkerHandle {
     notified: Mutex<Vec<Weak<OwnedFd>>>,
     /// Whether a worker of the same device was given up.
     given_up: GivenUp,
+    /// How often it is tried to free it.
+    attempts: u32,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -129,6 +131,7 @@ impl WorkerHandle {
             wake,
             notified: Mutex::default(),
             given_up,
+            attempts: ATTEMPTS,
             thread: Some(thread),
         })
     }
@@ -151,7 +154,7 @@ impl WorkerHandle {
         self.commands.as_ref().ok_or_else(gone)?.send(command).map_err(|_| gone())?;
         signal(&self.wake);
         let mut patience = PATIENCE;
-        for _ in 0..ATTEMPTS {
+        for _ in 0..self.attempts {
             match result.recv_timeout(patience) {
                 Err(RecvTimeoutError::Timeout) => self.unblock(),
                 result => return result.map_err(|_| gone()),
@@ -186,7 +189,7 @@ impl Drop for WorkerHandle {
         self.commands = None;
         signal(&self.wake);
         let Some(thread) = self.thread.take() else { return };
-        let attempts = if self.given_up.load(Ordering::Relaxed) { LAST_ATTEMPTS } else { ATTEMPTS };
+        let attempts = if self.given_up.load(Ordering::Relaxed) { LAST_ATTEMPTS } else { self.attempts };
         for attempt in 0..attempts {
             // The first ones in quick succession: most end at once.
             std::thread::sleep(PAUSE.min(Duration::from_millis(attempt.into())));

@@ -83,7 +83,8 @@ pub(crate) fn slow_descriptors_are_found() -> TestResult {
     has_none(&look("slow0"), Id::BlockingDescriptor);
     let flags = rustix::fs::fcntl_getfl(&queue)?;
     rustix::fs::fcntl_setfl(&queue, flags - OFlags::NONBLOCK)?;
-    assert_eq!(only(&look("slow0"), Id::BlockingDescriptor).severity, Severity::Warning);
+    // A test that looks at the host has an io_uring for a moment, and it is this process that has it.
+    eventually("it is found", || ids(&look("slow0")).contains(&"blocking-descriptor"))?;
 
     let tap = TapDevice::open(&options("slow1", 1))?;
     has_none(&look("slow1"), Id::SendBuffer);
@@ -216,6 +217,8 @@ pub(crate) fn a_doctor_changes_nothing() -> TestResult {
     let essence = |sample: &Sample| {
         let mut tap = sample.tap.clone();
         tap.holders.retain(|holder| holder.pid == std::process::id());
+        // And those that look at the host try io_uring.
+        tap.holders.iter_mut().for_each(|holder| holder.io_uring = false);
         tap
     };
     assert_eq!(essence(&sample("same0")), essence(&before));

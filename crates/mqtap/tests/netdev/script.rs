@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use mqtap::netdev::{self, Netdev};
-use mqtap_test_support::{Scripts, TestResult, eventually, ip};
+use mqtap_test_support::{Scripts, TestResult, eventually, ip, write_program};
 
 use crate::{details, interfaces, open, refused, says};
 
@@ -60,8 +60,8 @@ pub(crate) fn script_that_cannot_run_is_named_with_the_remedy() -> TestResult {
     let plain = scripts.script("plain", "exit 0")?;
     fs::set_permissions(&plain, fs::Permissions::from_mode(0o644))?;
     says(&refused(&format!("tap,id=a,script={plain}")), &["EACCES", &format!("chmod +x {plain}")]);
-    let bare = scripts.script("bare", "")?;
-    fs::write(&bare, "exit 0\n")?;
+    let bare = scripts.file("bare").display().to_string();
+    write_program(bare.as_ref(), "exit 0\n")?;
     says(&refused(&format!("tap,id=a,script={bare}")), &["ENOEXEC", "#!/bin/sh"]);
     eventually("the taps are gone", || interfaces() == 1)
 }

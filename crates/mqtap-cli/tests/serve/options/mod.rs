@@ -139,8 +139,10 @@ fn assert_refused(netdev: &str, piece: &str) {
         assert!(!output.status.success(), "{command} takes {netdev}");
         assert!(text.contains(piece), "{command} {netdev}: `{piece}` is missing in: {text}");
     }
-    let interfaces = ip("-oneline link show").unwrap();
-    assert_eq!(interfaces.lines().count(), 1, "{netdev} left something: {interfaces}");
+    eventually(&format!("{netdev} leaves nothing"), || {
+        ip("-oneline link show").is_ok_and(|text| text.lines().count() == 1)
+    })
+    .unwrap();
 }
 
 pub(crate) fn what_an_option_may_not_be_is_refused_by_its_name() -> TestResult {

@@ -21,10 +21,17 @@ fn count(fd: &OwnedFd) -> Option<u64> {
     rustix::io::read(fd, &mut count).ok().map(|_| u64::from_ne_bytes(count))
 }
 
+/// One that is given up soon.
+fn hopeless(given_up: &GivenUp) -> WorkerHandle {
+    let mut worker = worker(given_up);
+    worker.attempts = 20;
+    worker
+}
+
 #[test]
 fn a_worker_that_never_answers_is_given_up() {
     let given_up = GivenUp::default();
-    let (stuck, other) = (worker(&given_up), worker(&given_up));
+    let (stuck, other) = (hopeless(&given_up), worker(&given_up));
     let (release, released) = mpsc::channel::<()>();
     let answer = stuck.call(move |_| released.recv());
     assert!(matches!(answer, Err(Error::Stuck(_))), "{answer:?}");
@@ -38,7 +45,7 @@ fn a_worker_that_never_answers_is_given_up() {
 #[test]
 fn a_worker_that_never_ends_holds_nobody_up() {
     let given_up = GivenUp::default();
-    let stuck = worker(&given_up);
+    let stuck = hopeless(&given_up);
     let (release, released) = mpsc::channel::<()>();
     stuck.commands.as_ref().unwrap().send(Box::new(move |_| assert!(released.recv().is_err()))).unwrap();
     drop(stuck);
