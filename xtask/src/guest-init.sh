@@ -16,8 +16,12 @@ for scope in all default; do echo 0 > /proc/sys/net/ipv6/conf/$scope/accept_dad;
 while read -r module; do insmod "/modules/$module.ko"; done < /modules/order
 ip link set lo up
 
-for port in /sys/class/virtio-ports/*; do
-    [ "$(cat "$port/name")" = agent ] && agent=/dev/${port##*/}
+# The port appears, and gets its name, some time after its driver.
+until [ "$agent" ]; do
+    for port in /sys/class/virtio-ports/*; do
+        [ "$(cat "$port/name" 2> /dev/null)" = agent ] && agent=/dev/${port##*/}
+    done
+    [ "$agent" ] || sleep 0.1
 done
 # A port can be opened once only.
 exec 3<> "$agent"

@@ -30,7 +30,7 @@ pub(crate) const BASE: &[Need] = &[
 ];
 
 /// For the tests of the crates, besides: docs/taps.md tells of networkd.
-pub(crate) const CRATE_TESTS: &[Need] = &[need("networkctl", "systemd")];
+pub(crate) const CRATE_TESTS: &[Need] = &[need("networkctl", "systemd"), need("ping", "iputils-ping")];
 
 /// For a guest in QEMU, its image, and traffic through it.
 pub(crate) const GUEST: &[Need] = &[
@@ -98,10 +98,10 @@ pub(crate) fn ensure(needs: &[&[Need]]) -> Result<()> {
     if still.is_empty() { Ok(()) } else { fail(format!("installed, but still missing: {}", still.join(" "))) }
 }
 
-/// `apt-get` that asks no questions.
+/// `apt-get` that asks no questions, and waits for another one.
 pub(crate) fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(["-o", "DPkg::Lock::Timeout=300"]).env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
 

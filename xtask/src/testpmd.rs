@@ -19,11 +19,11 @@ const PLUGINS: &[&str] = &["librte_mempool_ring.so.23", "librte_net_virtio.so.23
 /// Memory that testpmd maps and shares with the daemon.
 const MEMORY_MIB: u64 = 256;
 
-/// The program, and where its libraries are when they are not installed.
+/// The program, and where its libraries are.
 #[derive(Clone)]
 pub(crate) struct Installation {
     pub(crate) program: PathBuf,
-    libraries: Option<PathBuf>,
+    libraries: PathBuf,
 }
 
 impl Installation {
@@ -38,29 +38,26 @@ impl Installation {
 
     /// What has to be in its environment.
     pub(crate) fn environment(&self) -> Vec<(String, PathBuf)> {
-        self.libraries.iter().map(|path| ("LD_LIBRARY_PATH".to_owned(), path.clone())).collect()
+        vec![("LD_LIBRARY_PATH".to_owned(), self.libraries.clone())]
     }
 
     /// For an image, with the drivers that it has to load.
     pub(crate) fn program(&self) -> image::Program {
         image::Program {
-            libraries: self.libraries.clone(),
+            libraries: Some(self.libraries.clone()),
             plugins: self.plugins(PLUGINS).collect(),
             ..image::Program::new(self.program.clone())
         }
     }
 
-    /// An installed one finds its drivers itself.
     fn plugins<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = PathBuf> + 'a {
-        self.libraries.iter().flat_map(move |directory| names.iter().map(|name| directory.join(name)))
+        names.iter().map(|name| self.libraries.join(name))
     }
 }
 
-/// Finds testpmd, or downloads it with its libraries into the cache: nothing is installed, for the package would bring two hundred.
+/// Downloads testpmd with its libraries into the cache: nothing is installed, for the package would bring two hundred; and what is
+/// installed does not count, whichever version of it that is.
 pub(crate) fn install() -> Result<Installation> {
-    if let Some(program) = setup::find("dpdk-testpmd") {
-        return Ok(Installation { program, libraries: None });
-    }
     let tree = paths::cache()?.join("dpdk");
     if !tree.is_dir() {
         say("downloading DPDK's testpmd (package dpdk-dev and the libraries it needs)");
@@ -75,7 +72,7 @@ pub(crate) fn install() -> Result<Installation> {
             return fail(format!("{} is missing; delete {} and try again", file.display(), tree.display()));
         }
     }
-    Ok(Installation { program, libraries: Some(libraries) })
+    Ok(Installation { program, libraries })
 }
 
 /// What apt would install for dpdk-dev on a system that has nothing, without headers and without anything that runs
@@ -311,6 +308,11 @@ impl Hugepages {
         let reserved = Self { before: Some(before) };
         std::fs::write(NR_HUGEPAGES, more.to_string())
             .context(|| format!("cannot reserve huge pages in {NR_HUGEPAGES}; this needs root"))?;
+        if free()? < wanted {
+            // There may be room, in pieces.
+            std::fs::write("/proc/sys/vm/compact_memory", "1")?;
+            std::fs::write(NR_HUGEPAGES, more.to_string())?;
+        }
         if free()? < wanted {
             return fail(format!("the kernel found no room for {wanted} huge pages of 2 MiB"));
         }

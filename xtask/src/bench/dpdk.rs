@@ -67,7 +67,7 @@ fn transmit(
     let after = look()?;
     testpmd.command("stop")?;
     let (frames, wall_ns) = (after.0 - before.0, (after.2 - before.2).as_nanos() as u64);
-    let cpu_ns = if contender.polls() { wall_ns } else { after.1 - before.1 };
+    let cpu_ns = if contender.polls() { wall_ns } else { after.1.saturating_sub(before.1) };
     testpmd.quit()?;
     if frames == 0 {
         return fail(format!("{} moved no frames", contender.name));
@@ -104,7 +104,7 @@ fn receive(
             payloads: frames,
             bytes: frames * 60,
             wall_ns: begin.elapsed().as_nanos() as u64,
-            cpu_ns: backend.cpu_ns()? - before,
+            cpu_ns: backend.cpu_ns()?.saturating_sub(before),
             ..Sample::default()
         });
     }

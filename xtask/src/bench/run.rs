@@ -21,7 +21,7 @@ pub(super) const INJECTOR: &str = "inj0";
 /// The tap that frames are read back from.
 const END: &str = "end0";
 /// How long to wait for a frame that does not come: on a busy machine a backend may have to wait for its CPU.
-const PATIENCE_MS: u64 = 3000;
+const PATIENCE_MS: u64 = 20_000;
 /// The same where some are expected to be lost.
 const POLLING_PATIENCE_MS: u64 = 200;
 
@@ -110,7 +110,7 @@ impl Runner {
         self.talker.tell(&format!("collect {sent} {}", self.patience_ms))?;
         self.release()?;
         let answer = self.talker.answer()?;
-        Ok((Round { sent, cpu_ns: self.cpu_ns(world)? - before }, answer))
+        Ok((Round { sent, cpu_ns: self.cpu_ns(world)?.saturating_sub(before) }, answer))
     }
 
     /// System calls of the backend for each of the frames that `work` moves.
@@ -229,7 +229,7 @@ fn transmit(
         let before = runner.cpu_ns(world)?;
         let answer = runner.talker.ask(&format!("{verb} {}", length.milliseconds / parts))?;
         let after = runner.cpu_ns(world)?;
-        let sample = transmitted(&answer, &runner, after - before);
+        let sample = transmitted(&answer, &runner, after.saturating_sub(before));
         if let Some(socket) = &mut socket {
             arrived(&socket.ask("take")?, sample.payloads, contender)?;
         }

@@ -12,7 +12,7 @@ use crate::image::{LAB_MODULES, Program};
 use crate::lab::Stage;
 use crate::outcome::{Result, fail};
 use crate::testpmd::{self, Driver};
-use crate::{process, serve as programs};
+use crate::{process, serve as programs, traffic};
 
 /// Where there is no vhost-net, `vhost=on` is an error that says what to type, and `vhost=try` does without.
 pub(super) fn without_module(_: &Stage, name: &str) -> Result<()> {
@@ -109,9 +109,10 @@ fn dpdk(name: &str, queues: u16) -> Result<()> {
         let ping = lab.guest.attempt("ping -q -c 1 -W 2 10.77.0.2", Duration::from_secs(20))?;
         Ok((ping.status == 0).then_some(()))
     })?;
-    let pings = "for i in 2 3 4 5 6 7 8 9; do ping -q -c 25 -i 0.05 -W 10 -s 1400 10.77.0.$i & done; wait";
-    let text = lab.guest.run_within(pings, Duration::from_secs(120))?;
-    if text.matches(" 0% packet loss").count() != 8 {
+    let ping = traffic::ping_command(25, "-i 0.05 -s 1400", "10.77.0.$i");
+    let pings = format!("for i in 2 3 4 5 6 7 8 9; do {ping} & done; wait");
+    let text = lab.guest.run_within(&pings, Duration::from_secs(120))?;
+    if !traffic::all_answered(&text, 8, 25) {
         return fail(format!("pings were lost:\n{text}"));
     }
     lab.guest.run("echo stop > /tmp/in; echo quit > /tmp/in")?;
@@ -122,5 +123,9 @@ fn dpdk(name: &str, queues: u16) -> Result<()> {
         let detached = queues == 1 || state.contains(&format!("numqueues 0 numdisabled {queues}"));
         Ok((detached && state.starts_with('0')).then_some(()))
     })?;
-    lab.guest.run("kill $(cat /tmp/serve.pid); sleep 1; ! ip link show tap0").map(drop)
+    lab.guest.run("kill $(cat /tmp/serve.pid)")?;
+    process::until(PATIENCE, "the daemon to end, and its tap to be gone", || {
+        let left = lab.guest.attempt("ip link show tap0", Duration::from_secs(30))?;
+        Ok((left.status != 0).then_some(()))
+    })
 }
