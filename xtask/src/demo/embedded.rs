@@ -20,7 +20,7 @@ pub(super) fn show() -> Result<()> {
     let mut lab = Lab::new(&stage, "demo-embedded", &[TapSpec::numbered(0, 4)])?;
     say("`mqtap-driver guest` plays a guest with a virtio-net card of 4 queue pairs (8 virtqueues)");
     let mut guest = Guest::start(&lab)?;
-    traffic::ping(&lab, &traffic::guest_address(0), 3, "-i 0.01")?;
+    traffic::ping(&lab, &traffic::guest_address(0), 1, "")?;
     say("the host pings it");
     for (pairs, title) in [
         (4, "64 UDP flows each way over all 4 queues:"),

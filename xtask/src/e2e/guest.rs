@@ -37,7 +37,7 @@ pub(super) fn resize(stage: &Stage, name: &str) -> Result<()> {
     let before = checks::Snapshot::take(&mut lab, &mut guest, PAIRS)?;
     traffic::flows(&lab, 64, 3, false)?;
     traffic::flows(&lab, 64, 3, true)?;
-    traffic::ping(&lab, &traffic::guest_address(0), 200, "-i 0.005")?;
+    traffic::ping(&lab, &traffic::guest_address(0), 40, "")?;
     // Those may all be on one pair, that of the CPU on which iperf3 happens to run; these are on both.
     Servers::start(&lab, 0, PAIRS)?.load_each_cpu(&mut guest, 2)?;
     let after = checks::Snapshot::take(&mut lab, &mut guest, PAIRS)?;
@@ -132,8 +132,8 @@ pub(super) fn mtu_9000(stage: &Stage, name: &str) -> Result<()> {
     let (lab, mut guest) = lab_and_guest(stage, name, "")?;
     lab.namespace.ip("link set tap0 mtu 9000")?;
     guest.run("ip link set eth0 mtu 9000")?;
-    traffic::ping(&lab, &traffic::guest_address(0), 20, "-i 0.02 -s 8972 -M do")?;
-    traffic::ping(&lab, &traffic::guest_address6(0), 20, "-i 0.02 -s 8952 -M do")?;
+    traffic::ping(&lab, &traffic::guest_address(0), 4, "-s 8972 -M do")?;
+    traffic::ping(&lab, &traffic::guest_address6(0), 4, "-s 8952 -M do")?;
     guest.run(&format!("/usr/bin/ping -c 20 -i 0.02 -W 5 -s 8972 -M do {}", traffic::host_address(0)))?;
     // Without segmentation every TCP frame is one real frame of 9014 bytes.
     guest.run("ethtool -K eth0 tso off gso off")?;
@@ -155,7 +155,7 @@ fn queue_size(stage: &Stage, name: &str, size: u16) -> Result<()> {
         return fail(format!("the guest's rings are not {size} entries long:\n{rings}"));
     }
     traffic::ping_both(&lab)?;
-    traffic::ping(&lab, &traffic::guest_address(0), 3000, "-A -s 1400")?;
+    traffic::ping(&lab, &traffic::guest_address(0), 600, "-s 1400")?;
     checks::every_pair_both_ways(&mut lab, &mut guest, PAIRS)
 }
 
@@ -172,7 +172,7 @@ fn variant(stage: &Stage, name: &str, properties: &str, bits: &[(usize, bool)]) 
     let (mut lab, mut guest) = lab_and_guest(stage, name, properties)?;
     checks::features(&mut guest, bits)?;
     traffic::ping_both(&lab)?;
-    traffic::ping(&lab, &traffic::guest_address(0), 1000, "-A -s 1400")?;
+    traffic::ping(&lab, &traffic::guest_address(0), 200, "-s 1400")?;
     Payload::create(&lab, 8)?.round_trip(&lab, &mut guest)?;
     checks::every_pair_both_ways(&mut lab, &mut guest, PAIRS)
 }

@@ -49,13 +49,13 @@ pub(super) fn deleted_tap(stage: &Stage, name: &str) -> Result<()> {
     let mut lab = Lab::new(stage, name, &[TapSpec::numbered(0, 2), TapSpec::numbered(1, 2)])?;
     let machine = lab.machine(&[2, 2], "");
     let _guest = lab.boot(&machine)?;
-    traffic::ping(&lab, &traffic::guest_address(1), 3, "-i 0.1")?;
+    traffic::ping(&lab, &traffic::guest_address(1), 1, "")?;
     lab.namespace.ip("link del tap0")?;
     process::until(PATIENCE, "mqtap serve to report the loss", || {
         Ok(lab.backend.log().contains("netdev{id=hn0}: tap0 is gone").then_some(()))
     })?;
     lab.backend.must_run()?;
-    traffic::ping(&lab, &traffic::guest_address(1), 3, "-i 0.1")?;
+    traffic::ping(&lab, &traffic::guest_address(1), 1, "")?;
     match lab.backend.terminate()?.and_then(|status| status.code()) {
         Some(1) => Ok(()),
         status => fail(format!("mqtap serve lost a tap and ended with {status:?} instead of 1")),

@@ -174,9 +174,9 @@ pub(in super::super) fn guest(_: &Stage, name: &str) -> Result<()> {
         return fail(format!("its driver did not enable both pairs: {details}"));
     }
     // So many that one in ten million times all of them are on one queue.
-    let ping = traffic::ping_command(5, "-i 0.2 -s 1000", "10.0.0.$i");
-    let text = lab.guest.run_within(&format!("for i in $(seq 2 25); do {ping} & done; wait"), PATIENCE)?;
-    if !traffic::all_answered(&text, 24, 5) {
+    let pings = traffic::pings_command(1, 5, "-s 1000", "10.0.0.$i");
+    let text = lab.guest.run_within(&format!("for i in $(seq 2 25); do ({pings}) & done; wait"), PATIENCE)?;
+    if !traffic::none_lost(&text, 24) {
         return fail(format!("pings were lost:\n{text}"));
     }
     let counters = ask(&mut lab, 2, "ethtool -S eth0")?;
