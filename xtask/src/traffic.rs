@@ -95,13 +95,14 @@ pub(crate) fn guest_address6(wire: usize) -> String {
     format!("fd{}::2", 77 + wire)
 }
 
-/// Pings an address so many times, with as many requests at once as a ping is said to have; none of them is lost if the output is
-/// [`none_lost`]. iputils' ping waits for its last answers for the longer of two round trips and its interval, and ends with the
-/// last one: half a minute is long enough for whoever waits for his CPU.
+/// Shell commands that ping an address so many times, each time with so many requests at once. None is lost if the output is
+/// [`none_lost`]: iputils' ping ends with its last answer, and waits for it for its interval, or as long as `-W` says where nothing
+/// has come yet. Half a minute is long enough for whoever waits for his CPU. The namespace gives ping a socket that gets no
+/// answers to others: of one that gets all of them the buffer runs over.
 pub(crate) fn pings_command(pings: u32, requests: u32, options: &str, address: &str) -> String {
     format!(
-        "for ping in $(seq {pings}); do \
-         /usr/bin/ping -q -n -c {requests} -l {requests} -i 30 {options} {address}; done"
+        "echo 0 0 > /proc/sys/net/ipv4/ping_group_range; for ping in $(seq {pings}); do \
+         /usr/bin/ping -q -n -c {requests} -l {requests} -i 30 -W 30 {options} {address}; done"
     )
 }
 
