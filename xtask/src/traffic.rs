@@ -97,12 +97,12 @@ pub(crate) fn guest_address6(wire: usize) -> String {
 
 /// Shell commands that ping an address so many times, each time with so many requests at once. None is lost if the output is
 /// [`none_lost`]: iputils' ping ends with its last answer, and waits for it for its interval, or as long as `-W` says where nothing
-/// has come yet. Half a minute is long enough for whoever waits for his CPU. The namespace gives ping a socket that gets no
+/// has come yet. Ten seconds are long enough for whoever waits for his CPU. The namespace gives ping a socket that gets no
 /// answers to others: of one that gets all of them the buffer runs over.
 pub(crate) fn pings_command(pings: u32, requests: u32, options: &str, address: &str) -> String {
     format!(
         "echo 0 0 > /proc/sys/net/ipv4/ping_group_range; for ping in $(seq {pings}); do \
-         /usr/bin/ping -q -n -c {requests} -l {requests} -i 30 -W 30 {options} {address}; done"
+         /usr/bin/ping -q -n -c {requests} -l {requests} -i 10 -W 10 {options} {address}; done"
     )
 }
 
