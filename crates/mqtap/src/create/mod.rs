@@ -177,7 +177,7 @@ fn in_namespace<T: Send>(
 
 fn create_here(options: &CreateOptions) -> Result<Created, Error> {
     /// How often another who makes the same tap just now is waited for, and how long each time.
-    const PATIENCE: (u32, Duration) = (500, Duration::from_millis(20));
+    const PATIENCE: (u32, Duration) = (50, Duration::from_millis(20));
     let links = Links::open()?;
     let mut attempt = 0;
     loop {

@@ -173,7 +173,7 @@ pub(in super::super) fn guest(_: &Stage, name: &str) -> Result<()> {
     if !details.contains("numqueues 2 numdisabled 0") {
         return fail(format!("its driver did not enable both pairs: {details}"));
     }
-    // So many that one in ten million times all of them are on one queue.
+    // So many that all of them are on one queue once in eight million runs.
     let pings = traffic::pings_command(1, 5, "-s 1000", "10.0.0.$i");
     let text = lab.guest.run_within(&format!("for i in $(seq 2 25); do ({pings}) & done; wait"), PATIENCE)?;
     if !traffic::none_lost(&text, 24) {
