@@ -153,6 +153,7 @@ mod tests {
         assert_eq!(counted(line), Some(Count { passed: 31, failed: 2, skipped: 1 }));
         assert_eq!(counted("test a::b ... ok"), None);
     }
+
     #[test]
     fn failed_targets_are_found() {
         assert_eq!(failed_target("    `-p mqtap-cli --test serve`"), Some("-p mqtap-cli --test serve"));

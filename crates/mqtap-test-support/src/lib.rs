@@ -211,6 +211,12 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) -> TestResult
     Ok(())
 }
 
+/// Waits until there is no interface of that name in the namespace of the calling thread. What held it may be gone a moment later than
+/// its process: a program that another test starts is a copy of its parent until then, with all it has open.
+pub fn gone(interface: &str) -> TestResult {
+    eventually(&format!("{interface} is gone"), || ip(&format!("link show {interface}")).is_err())
+}
+
 /// How many descriptors this process has open. Tests that count leaks run alone, with `--test-threads 1`, or compare in a process
 /// of their own.
 pub fn open_descriptors() -> std::io::Result<usize> {

@@ -17,7 +17,7 @@ use mqtap::{
     queue,
 };
 use mqtap_test_support::devices::{macvtap, macvtap_node, macvtap_number, node, private};
-use mqtap_test_support::{Elsewhere, TestResult, eventually, ip};
+use mqtap_test_support::{Elsewhere, Scripts, TestResult, eventually, ip};
 use rustix::io::FdFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -378,15 +378,11 @@ fn netns_is_where_the_interface_is_looked_for() -> TestResult {
     let other = open("").unwrap_err().to_string();
     assert!(other.contains("is not its device node") && other.contains("$(tr"), "{other}");
     node(std::path::Path::new("/dev/macvtap0"), number)?;
-    let directory = tempfile::tempdir()?;
-    let script = directory.path().join("up");
-    let shown = directory.path().join("shown");
-    let text = format!("#!/bin/sh -e\nip link show $1 >{}\n", shown.display());
-    mqtap_test_support::write_program(&script, &text)?;
-    let netdev = open(&format!(",script={}", script.display()))?;
+    let scripts = Scripts::new()?;
+    let netdev = open(&format!(",script={}", scripts.script("up", "ip link show $1 >$dir/shown")?))?;
     assert_eq!(netdev.device().queue_count(), 2);
     assert_eq!(netdev.device().link()?.kind.as_deref(), Some("macvtap"), "it is looked up there");
-    assert!(std::fs::read_to_string(shown)?.contains("macvtap0"), "and so does the script");
+    assert!(scripts.written("shown")?.contains("macvtap0"), "and so does the script");
     let end = netdev.device().watch_end()?.unwrap();
     elsewhere.run(|| ip("link del macvtap0"))?;
     eventually("its end is seen", || end.is_gone())

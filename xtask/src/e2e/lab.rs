@@ -46,6 +46,14 @@ impl Lab {
         self.guest.run(&format!("{command} > /tmp/{name}.log 2>&1 & echo $! > /tmp/{name}.pid")).map(drop)
     }
 
+    /// Waits until a command fails: nothing is there any more that it could show.
+    pub(super) fn await_failure(&mut self, what: &str, command: &str) -> Result<()> {
+        process::until(PATIENCE, what, || {
+            let answer = self.guest.attempt(command, Duration::from_secs(30))?;
+            Ok((answer.status != 0).then_some(()))
+        })
+    }
+
     pub(super) fn log(&mut self, name: &str) -> Result<String> {
         self.guest.run(&format!("cat /tmp/{name}.log"))
     }

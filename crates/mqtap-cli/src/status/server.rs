@@ -191,6 +191,7 @@ fn is_deserted(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::io::Read;
     use std::os::unix::fs::PermissionsExt;
     use std::sync::Arc;
@@ -215,12 +216,10 @@ mod tests {
         };
         let thread = std::thread::spawn({
             let server = Arc::clone(&server);
-            let answers = std::cell::Cell::new(nics.iter());
+            let answers = RefCell::new(nics.iter());
             move || {
                 server.run(|| {
-                    let mut rest = answers.take();
-                    let nics = rest.next().copied().unwrap_or_default();
-                    answers.set(rest);
+                    let nics = answers.borrow_mut().next().copied().unwrap_or_default();
                     Report::of((0..nics).map(|_| nic()).collect())
                 });
             }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::process::Command;
 
 use mqtap::{OpenOptions, TapDevice};
-use mqtap_test_support::{TestResult, eventually, ip};
+use mqtap_test_support::{TestResult, eventually, gone, ip};
 
 use super::support::{LIST, Result, exec, lines, shell};
 
@@ -98,7 +98,7 @@ pub(crate) fn queues_are_attached_and_carrier_is_on() -> TestResult {
 
 pub(crate) fn the_tap_goes_with_the_command() -> TestResult {
     shell(&["tap,id=hn0,ifname=tap0,queues=4"], "ip link show tap0", &[])?;
-    eventually("the tap is gone", || ip("link show tap0").is_err())?;
+    gone("tap0")?;
     ip("tuntap add dev tap1 mode tap multi_queue vnet_hdr")?;
     shell(&["tap,id=hn0,ifname=tap1,queues=4"], "ip link show tap1", &[])?;
     eventually("a persistent one stays, without queues", || {

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use mqtap_test_support::{TestResult, eventually, ip};
+use mqtap_test_support::{TestResult, gone};
 
 use super::support::{PATH, exec, mqtap, texts};
 
@@ -30,7 +30,7 @@ pub(crate) fn commands_that_cannot_run_are_127_and_126() -> TestResult {
         assert_eq!(output.status.code(), Some(status), "{command}: {stderr}");
         assert!(stderr.contains(command) && stderr.contains(expected), "{stderr}");
         assert_eq!(stdout, "");
-        eventually("the tap is gone", || ip("link show tap0").is_err())?;
+        gone("tap0")?;
     }
     Ok(())
 }
@@ -42,7 +42,7 @@ pub(crate) fn netdevs_that_cannot_be_opened_are_1() -> TestResult {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr.contains("netdev b: lo exists and is not a tap"), "{stderr}");
     assert_eq!(stdout, "", "the command does not run");
-    eventually("the first netdev is undone", || ip("link show tap0").is_err())?;
+    gone("tap0")?;
     let mac = "02:00:00:00:00:01";
     let output =
         exec(&[&format!("tap,id=a,mac={mac}")]).args(["--mac", mac, "--", "echo", "started"]).output()?;

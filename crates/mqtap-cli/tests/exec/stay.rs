@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
-use mqtap_test_support::{Scripts, TestResult, eventually, ip};
+use mqtap_test_support::{Scripts, TestResult, eventually, gone, ip};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -54,7 +54,7 @@ pub(crate) fn scripts_are_run_before_and_after_the_command() -> TestResult {
     let (_, stderr) = texts(&output)?;
     assert!(stderr.contains("netdev hn0: script=") && stderr.contains("exit status: 5"), "{stderr}");
     assert_eq!(scripts.written("log")?.lines().count(), 3);
-    eventually("the taps are gone", || ip("link show tap0").is_err())
+    gone("tap0")
 }
 
 /// Also if the command cannot be run.
@@ -68,7 +68,8 @@ pub(crate) fn netdevs_are_undone_in_reverse() -> TestResult {
         assert_eq!(output.status.code(), Some(status), "{}", texts(&output)?.1);
         assert_eq!(scripts.written("log")?, "down tap-b\ndown tap-a\n");
         std::fs::remove_file(scripts.file("log"))?;
-        eventually("the taps are gone", || ip("link show tap-a").is_err() && ip("link show tap-b").is_err())?;
+        gone("tap-a")?;
+        gone("tap-b")?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use mqtap_driver::protocol::feature;
 use mqtap_driver::{Driver, DriverOptions, MemoryRegion, frames};
-use mqtap_test_support::{TestResult, eventually, ip, patience};
+use mqtap_test_support::{TestResult, eventually, gone, ip, patience};
 use mqtap_virtio::memory::SharedMemory;
 use nix::sys::signal::Signal;
 
@@ -213,7 +213,7 @@ pub(crate) fn handles_of_exec_are_served_without_privilege() -> TestResult {
     exercise(&mut driver, &host, 4, 1)?;
     daemon.signal(Signal::SIGTERM)?;
     assert_eq!(daemon.wait()?.code(), Some(0), "{}", daemon.log());
-    eventually("the tap is gone", || ip("link show tap0").is_err())
+    gone("tap0")
 }
 
 pub(crate) fn a_handle_has_one_owner() -> TestResult {
@@ -280,7 +280,7 @@ pub(crate) fn killing_the_daemon_leaves_nothing() -> TestResult {
     daemon.signal(Signal::SIGKILL)?;
     daemon.wait()?;
     eventually("the kernel's threads are gone", || workers() == 0)?;
-    eventually("the tap is gone", || ip("link show tap0").is_err())?;
+    gone("tap0")?;
     assert!(driver.frontend().wait_for_close(patience())?);
     Daemon::start("tap,id=hn0,ifname=tap0,queues=4", &[])?.connect(DriverOptions::default())?;
     Ok(())

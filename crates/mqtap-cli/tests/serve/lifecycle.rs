@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
 use mqtap_driver::{DriverOptions, frames};
-use mqtap_test_support::{TestResult, eventually, ip};
+use mqtap_test_support::{TestResult, eventually, gone, ip};
 use nix::sys::signal::Signal;
 
 use super::daemon::{Daemon, GUEST_MAC, address, has_carrier, layouts, queues, settle};
@@ -156,7 +156,7 @@ pub(crate) fn sigterm_leaves_nothing() -> TestResult {
         driver.set_active_pairs(4)?;
         daemon.signal(signal)?;
         assert_eq!(daemon.wait()?.code(), Some(0), "{}", daemon.log());
-        eventually("the tap is gone", || ip("link show tap0").is_err())?;
+        gone("tap0")?;
         assert!(!daemon.socket(0).exists(), "and so is the socket");
     }
     Ok(())

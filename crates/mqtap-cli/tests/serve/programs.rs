@@ -3,7 +3,7 @@
 use std::fs;
 
 use mqtap_driver::{Driver, DriverOptions, frames};
-use mqtap_test_support::{Scripts, TestResult, eventually, ip, own_directory};
+use mqtap_test_support::{Scripts, TestResult, eventually, gone, ip, own_directory};
 use nix::sys::signal::Signal;
 
 use crate::daemon::{Daemon, address, queues};
@@ -25,7 +25,7 @@ pub(crate) fn script_and_downscript_are_run_and_heard() -> TestResult {
     assert!(daemon.wait()?.success());
     assert!(scripts.written("shown")?.contains("tap0"));
     eventually("the downscript is heard", || daemon.log_has("taking down tap0"))?;
-    eventually("the tap is gone", || ip("link show tap0").is_err())
+    gone("tap0")
 }
 
 pub(crate) fn a_failing_script_ends_the_daemon_and_is_named() -> TestResult {
@@ -76,7 +76,7 @@ pub(crate) fn sigterm_while_a_script_runs_undoes_the_netdev() -> TestResult {
     fs::write(scripts.file("go"), "")?;
     assert!(daemon.wait()?.success());
     assert!(scripts.has("down-ran"));
-    eventually("the tap is gone", || ip("link show tap0").is_err())
+    gone("tap0")
 }
 
 pub(crate) fn br_puts_the_tap_on_the_bridge_while_it_is_served() -> TestResult {
@@ -115,7 +115,7 @@ pub(crate) fn helper_mqtap_gives_the_daemon_queues_on_the_bridge() -> TestResult
     }
     daemon.signal(Signal::SIGTERM)?;
     assert!(daemon.wait()?.success());
-    eventually("the tap is gone", || ip("link show tap0").is_err())
+    gone("tap0")
 }
 
 pub(crate) fn helper_that_refuses_ends_the_daemon_and_is_quoted() -> TestResult {

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use mqtap_driver::{Driver, DriverOptions, frames};
-use mqtap_test_support::{TestResult, eventually, ip};
+use mqtap_test_support::{TestResult, eventually, gone};
 
 use super::daemon::{Daemon, Result, address, queues};
 use super::datapath::{host_socket, path};
@@ -76,7 +76,7 @@ pub(crate) fn more_pairs_than_the_protocol_can_tell_apart_are_refused() -> TestR
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr)?;
     assert!(text.contains("128 queue pairs at most"), "{text}");
-    eventually("the tap is gone", || ip("link show tap0").is_err())
+    gone("tap0")
 }
 
 pub(crate) fn capabilities_are_printed() -> TestResult {
@@ -155,7 +155,7 @@ pub(crate) fn inherited_taps_are_served() -> TestResult {
     Driver::connect(&socket, DriverOptions::default())?;
     daemon.signal(nix::sys::signal::Signal::SIGTERM)?;
     assert_eq!(daemon.wait()?.code(), Some(0), "{}", daemon.log());
-    eventually("the tap is gone", || ip("link show tap0").is_err())?;
+    gone("tap0")?;
     Ok(())
 }
 
@@ -182,5 +182,5 @@ pub(crate) fn queues_of_exec_are_served_without_privilege() -> TestResult {
     assert_eq!(&buffer[..length], b"by way of exec");
     daemon.signal(nix::sys::signal::Signal::SIGTERM)?;
     assert_eq!(daemon.wait()?.code(), Some(0), "{}", daemon.log());
-    eventually("the tap is gone", || ip("link show tap0").is_err())
+    gone("tap0")
 }

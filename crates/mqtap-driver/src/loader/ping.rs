@@ -6,10 +6,8 @@ use mqtap_driver::Error;
 use mqtap_driver::load::{RoundTrips, echo_request, is_answer};
 use serde_json::{Value, json};
 
-use super::{BoxError, Loader};
+use super::{BoxError, Loader, STUCK};
 
-/// For an answer that does not come.
-const LOST: Duration = Duration::from_secs(30);
 impl Loader {
     /// Sends requests one after the other on the first pair, and beside them `rate` frames a second.
     pub(super) fn ping(&mut self, count: u64, gap: Duration, rate: u64) -> Result<Value, BoxError> {
@@ -52,7 +50,7 @@ impl Loader {
             let now = Instant::now();
             match self.senders[0].send_other(&mut self.driver, request) {
                 Ok(()) => return Ok(now),
-                Err(Error::Full) if begin.elapsed() < LOST => load.go_on(self)?,
+                Err(Error::Full) if begin.elapsed() < STUCK => load.go_on(self)?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -66,11 +64,11 @@ impl Loader {
                 }
                 continue;
             }
-            if sent.elapsed() > LOST {
+            if sent.elapsed() > STUCK {
                 return Err(format!("request {sequence} was not answered").into());
             }
             if self.sleep && load.rate == 0 {
-                self.driver.wait(0, LOST)?;
+                self.driver.wait(0, STUCK)?;
             } else {
                 load.go_on(self)?;
                 std::hint::spin_loop();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mqtap::{OpenOptions, TapDevice};
 use mqtap_driver::frames::{self, Addresses, Mac, Payload};
 use mqtap_driver::{Driver, Received};
-use mqtap_test_support::{PatientSocket, ip};
+use mqtap_test_support::{PatientSocket, ip, patience};
 use mqtap_vhost_user::{Server, StopHandle};
 use mqtap_virtio::nic::{Carrier, Nic, NicOptions};
 
@@ -18,8 +18,6 @@ pub(crate) const GUEST_MAC: Mac = [2, 0, 0, 0, 0, 2];
 pub(crate) const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 pub(crate) const HOST_MAC: Mac = [2, 0, 0, 0, 0, 1];
-/// Long enough for a loaded machine, short enough for a test that hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Backend {
     pub(crate) path: PathBuf,
@@ -95,7 +93,7 @@ pub(crate) fn host_to_guest(driver: &mut Driver, socket: &UdpSocket, data: &[u8]
 }
 
 pub(crate) fn receive_at_guest(driver: &mut Driver, data: &[u8]) -> (u16, Received) {
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + patience();
     while std::time::Instant::now() < deadline {
         for pair in 0..driver.pairs().len() as u16 {
             while let Some(received) = driver.receive_with_header(pair).unwrap() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mqtap_driver::lies::{self, Expectation};
 use mqtap_driver::{Driver, DriverOptions};
-use mqtap_test_support::{TestResult, eventually};
+use mqtap_test_support::{TestResult, eventually, patience};
 
 use crate::backend::*;
 
@@ -39,7 +39,11 @@ pub(crate) fn lies_break_one_ring_and_nothing_else() -> TestResult {
                 }
                 match expectation {
                     Expectation::RingBroken => {
-                        assert!(driver.events(ring).wait_for_error(PATIENCE)?, "{} went unnoticed", lie.name);
+                        assert!(
+                            driver.events(ring).wait_for_error(patience())?,
+                            "{} went unnoticed",
+                            lie.name
+                        );
                     }
                     Expectation::FrameDropped => {
                         eventually("the chain to come back", || raw.has_used().unwrap_or(false))?;

@@ -12,7 +12,7 @@ use backend::*;
 use mqtap_driver::protocol::{feature, protocol_feature};
 use mqtap_driver::ring::RingLayout;
 use mqtap_driver::{DriverOptions, LARGEST_FRAME, frames};
-use mqtap_test_support::{TestResult, eventually};
+use mqtap_test_support::{TestResult, eventually, patience};
 use mqtap_virtio::memory::GuestAddress;
 
 /// Every way to lay out rings and buffers.
@@ -61,7 +61,7 @@ fn frames_cross_both_ways() -> TestResult {
             }
         }
         let counters = driver.counters(0);
-        assert!(driver.pair(0).drain(PATIENCE)?, "every frame comes back");
+        assert!(driver.pair(0).drain(patience())?, "every frame comes back");
         assert!(counters.transmit.frames >= 132 && counters.receive.frames >= 132);
     }
     Ok(())
@@ -118,7 +118,7 @@ fn rings_stop_and_go_on() -> TestResult {
             driver.transmit(1, &frames::udp(to_host(), (1000, 9000), &data(100 + round)))?;
             socket.set_read_timeout(Some(Duration::from_millis(20)))?;
             assert!(socket.recv(&mut [0; 10]).is_err(), "a stopped ring does nothing");
-            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.set_read_timeout(Some(patience()))?;
             driver.resume(&bases)?;
             receive_at_host(&socket, &data(100 + round));
             host_to_guest(&mut driver, &socket, &data(200 + round));
@@ -160,7 +160,7 @@ fn disabled_pairs_are_silent() -> TestResult {
                 guest_to_host(&mut driver, pair, &socket, &data(pair.into()));
             } else {
                 driver.transmit(pair, &forgotten)?;
-                assert!(driver.pair(pair).drain(PATIENCE)?, "it comes back all the same");
+                assert!(driver.pair(pair).drain(patience())?, "it comes back all the same");
             }
         }
         for flow in 0..64 {
@@ -194,7 +194,7 @@ fn the_dirty_log_tells_what_was_written() -> TestResult {
         assert!(pages.iter().all(|page| rings.contains(page)), "packed {packed}: {pages:?}, rings {rings:?}");
         log.clear()?;
         guest_to_host(&mut driver, 0, &socket, &data(2));
-        assert!(driver.pair(0).drain(PATIENCE)?);
+        assert!(driver.pair(0).drain(patience())?);
         // A packed ring is used in place.
         let used = |ring: usize| if packed { layouts[ring].descriptors } else { layouts[ring].device };
         let log = driver.dirty_pages().ok_or("it is on")?;
@@ -229,7 +229,7 @@ fn back_pressure_loses_nothing() -> TestResult {
     for round in 0..500 {
         let data = data(8000 + round);
         let frame = frames::udp(to_host(), (1000, 9000), &data);
-        driver.pair(0).transmit_waiting(&Default::default(), &frame, PATIENCE)?;
+        driver.pair(0).transmit_waiting(&Default::default(), &frame, patience())?;
         receive_at_host(&socket, &data);
     }
     let too_long = vec![0; LARGEST_FRAME * 2];

@@ -147,12 +147,11 @@ fn mark_copies(holders: &mut [Holder]) -> bool {
     for i in 1..holders.len() {
         let (former, rest) = holders.split_at_mut(i);
         let one = &mut rest[0];
-        let mut is_same = |other: &&Holder| {
+        let same = former.iter().filter(|other| other.same_as.is_none()).find(|other| {
             let told = crate::sys::same_file_elsewhere((other.pid, other.fd), (one.pid, one.fd));
             all_told &= told.is_some();
             told == Some(true)
-        };
-        let same = former.iter().filter(|other| other.same_as.is_none()).find(&mut is_same);
+        });
         one.same_as = same.map(|other| (other.pid, other.fd));
     }
     all_told

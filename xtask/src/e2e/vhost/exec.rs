@@ -121,23 +121,22 @@ fn address_of_the_guest(lab: &mut Lab) -> Result<()> {
     lab.await_log("udhcpd", "sending ACK to 10.0.0.2", 0)?;
     process::until(PATIENCE, "the boot program to answer over vhost-net", || {
         let ping = lab.guest.attempt("/usr/bin/ping -c 1 -W 2 10.0.0.2", Duration::from_secs(30))?;
-        Ok((ping.status == 0 && is_moved_by_the_kernel(lab)?).then_some(()))
+        Ok((ping.status == 0 && is_moved_by_the_kernel(&virtio_status(lab)?)).then_some(()))
     })
 }
 
-fn is_moved_by_the_kernel(lab: &mut Lab) -> Result<bool> {
-    let state = monitor(lab, "info virtio-status /machine/peripheral/nic/virtio-backend")?;
-    Ok(state.lines().any(|line| line.contains("vhost_started") && line.contains("true")))
+fn virtio_status(lab: &mut Lab) -> Result<String> {
+    monitor(lab, "info virtio-status /machine/peripheral/nic/virtio-backend")
+}
+
+fn is_moved_by_the_kernel(status: &str) -> bool {
+    status.lines().any(|line| line.contains("vhost_started") && line.contains("true"))
 }
 
 fn end(lab: &mut Lab) -> Result<()> {
     lab.guest.run("echo quit > /tmp/in")?;
-    process::until(PATIENCE, "QEMU to end, and its tap to be gone", || {
-        let left = lab
-            .guest
-            .attempt("kill -0 $(cat /tmp/qemu.pid) || ip link show tap0", Duration::from_secs(30))?;
-        Ok((left.status != 0).then_some(()))
-    })?;
+    let anything = "kill -0 $(cat /tmp/qemu.pid) || ip link show tap0";
+    lab.await_failure("QEMU to end, and its tap to be gone", anything)?;
     let left = lab.guest.run(&format!("{THREADS}; dmesg | grep -E 'BUG|WARNING|Oops' || true"))?;
     if left.is_empty() { Ok(()) } else { fail(format!("this is left, or the kernel complained:\n{left}")) }
 }
@@ -161,8 +160,9 @@ pub(in super::super) fn guest(_: &Stage, name: &str) -> Result<()> {
     start(&mut lab, &qemu, &machine)?;
     lab.guest.run("ip address add 10.0.0.1/24 dev tap0 && ip link set tap0 up")?;
     lab.await_log("agent", "@@ready@@", 0)?;
-    if !is_moved_by_the_kernel(&mut lab)? {
-        return fail("QEMU moves the frames itself");
+    let status = virtio_status(&mut lab)?;
+    if !is_moved_by_the_kernel(&status) {
+        return fail(format!("QEMU moves the frames itself:\n{status}"));
     }
     ask(
         &mut lab,

@@ -124,8 +124,5 @@ fn dpdk(name: &str, queues: u16) -> Result<()> {
         Ok((detached && state.starts_with('0')).then_some(()))
     })?;
     lab.guest.run("kill $(cat /tmp/serve.pid)")?;
-    process::until(PATIENCE, "the daemon to end, and its tap to be gone", || {
-        let left = lab.guest.attempt("ip link show tap0", Duration::from_secs(30))?;
-        Ok((left.status != 0).then_some(()))
-    })
+    lab.await_failure("the daemon to end, and its tap to be gone", "ip link show tap0")
 }

@@ -118,7 +118,7 @@ fn shown(netdev: &str) -> Result<String> {
 
 /// Waits until `tap0` is gone with its last queue.
 fn gone() -> TestResult {
-    eventually("it is gone", || ip("link show tap0").is_err())
+    mqtap_test_support::gone("tap0")
 }
 
 /// Checks that it is refused, before anything is made, with a text that has this piece: one that explains, and not what was typed, which
